@@ -1,0 +1,210 @@
+"""What a HAProxy is made of: frozen values, no behaviour.
+
+Three kinds of fact, after how they are changed: structure (`Global`, `Resolvers`, `Frontend`,
+`Profile`) by a reload; data (`Map`) and members (`Server`, on HAProxy 3.4 also `Backend`) through
+the Runtime API. Mappings are never changed in place: a new value is a new mapping, so that what is
+unchanged stays the same object and comparing it costs nothing.
+
+An `origin` is whatever made a thing (for the ingress packages a reference to a Kubernetes
+object). It takes no part in comparisons: it only answers "who asked for this line".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Hashable, Mapping
+from enum import StrEnum
+from functools import cached_property
+
+from attrs import Attribute, astuple, field, frozen
+from attrs.validators import ge, in_, le
+
+from haproxy.errors import InvalidValue
+
+Origin = Hashable
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+ID_SPACE = 2**20  # the hash ring uses only the low 20 bits of a server's id
+
+
+def _name(_: object, attribute: Attribute[str], value: str) -> None:
+    if not _NAME.fullmatch(value):
+        raise InvalidValue(attribute.name, value, "1 to 255 of A-Z a-z 0-9 _ . : -")
+
+
+def _no_control(_: object, attribute: Attribute[object], value: object) -> None:
+    for text in value if isinstance(value, tuple) else (value,):
+        if _CONTROL.search(str(text)):
+            raise InvalidValue(attribute.name, str(text), "text without control characters")
+
+
+class State(StrEnum):
+    """Whether a server gets requests: all, only those bound to it, none."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+
+
+@frozen
+class Server:
+    """An address that requests may be sent to.
+
+    name: unique in its backend and stable while it runs; the Runtime API's key.
+    id: 1..2**20-1, unique in its backend, never given to another address while it runs; 0 means
+    not assigned yet.
+    address, port: where to connect; an IP literal, never a name.
+    weight: share of the backend's traffic, 0..256, where 0 means no new requests.
+    """
+
+    name: str = field(validator=_name)
+    address: str = field(validator=_name)
+    port: int = field(validator=[ge(1), le(65535)])
+    weight: int = field(default=1, validator=[ge(0), le(256)])
+    state: State = State.READY
+    id: int = field(default=0, validator=[ge(0), le(ID_SPACE - 1)])
+
+
+@frozen
+class Line:
+    """One line of configuration as words; `render` quotes each of them."""
+
+    words: tuple[str, ...] = field(validator=_no_control)
+
+
+def lines(text: str) -> tuple[Line, ...]:
+    """Fixed configuration text of ours as `Line`s: one a line, words split as a shell does.
+
+    For constants only: a value that comes from a user belongs into a word of its own.
+    """
+    return tuple(Line(tuple(shlex.split(row))) for row in text.strip().splitlines() if row.strip())
+
+
+@frozen
+class Profile:
+    """How a group of backends behaves; a named ``defaults`` section.
+
+    All times in milliseconds. rules: ``http-request`` and similar lines, in their order.
+    """
+
+    balance: str = field(default="roundrobin", validator=_no_control)
+    connect_timeout_ms: int = field(default=5_000, validator=ge(1))
+    server_timeout_ms: int = field(default=60_000, validator=ge(1))
+    tunnel_timeout_ms: int = field(default=3_600_000, validator=ge(1))
+    queue_timeout_ms: int = field(default=5_000, validator=ge(1))
+    retries: int = field(default=2, validator=[ge(0), le(100)])
+    retry_on: tuple[str, ...] = field(
+        default=("conn-failure", "empty-response", "response-timeout"), validator=_no_control
+    )
+    rules: tuple[Line, ...] = ()
+
+    @cached_property
+    def name(self) -> str:
+        """``p-`` and a hash of the content: equal profiles have equal names, everywhere."""
+        return "p-" + hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:10]
+
+
+@frozen
+class Backend:
+    """Servers that share a profile.
+
+    profile: the name of the profile it takes its behaviour from.
+    servers: by name. lines: what no profile may carry or what is fixed by us.
+    """
+
+    name: str = field(validator=_name)
+    profile: str = field(validator=_name)
+    servers: Mapping[str, Server] = field(factory=dict)
+    lines: tuple[Line, ...] = ()
+    origins: tuple[Origin, ...] = field(default=(), eq=False)
+
+
+@frozen
+class Row:
+    """The value of one map row, and who asked for it."""
+
+    value: str = field(validator=_no_control)
+    origin: Origin = field(default=None, eq=False)
+
+
+@frozen
+class Map:
+    """A map file.
+
+    name: its path relative to the configuration, which is also the Runtime API's key.
+    rows: by key; a key holds neither white space nor control characters.
+    ordered: the order of the rows counts (regular expressions), so it only changes as a whole.
+    """
+
+    name: str
+    rows: Mapping[str, Row] = field(factory=dict)
+    ordered: bool = False
+
+
+@frozen
+class Bind:
+    """An address that a frontend listens on. address: ``*`` is any IPv4, ``::`` any IPv6."""
+
+    address: str = field(validator=_name)
+    port: int = field(validator=[ge(1), le(65535)])
+    options: tuple[str, ...] = field(default=(), validator=_no_control)
+
+
+@frozen
+class Frontend:
+    """Listeners and the fixed chain of rules behind them. All times in milliseconds."""
+
+    name: str = field(validator=_name)
+    binds: tuple[Bind, ...]
+    rules: tuple[Line, ...] = ()
+    default_backend: str = field(default="", validator=_no_control)
+    client_timeout_ms: int = field(default=60_000, validator=ge(1))
+    http_request_timeout_ms: int = field(default=60_000, validator=ge(1))
+    keep_alive_timeout_ms: int = field(default=75_000, validator=ge(1))
+
+
+@frozen
+class Resolvers:
+    """Name servers for what HAProxy resolves itself.
+
+    nameservers: ``ADDRESS:PORT``; when empty, those of /etc/resolv.conf.
+    """
+
+    name: str = field(validator=_name)
+    nameservers: tuple[str, ...] = field(default=(), validator=_no_control)
+
+
+@frozen
+class Global:
+    """The process. Zero or empty means HAProxy's own default.
+
+    runtime_socket: path of the Runtime API's socket. hard_stop_after_ms: how long an old worker
+    may finish what it has. max_reloads: how many old workers may live at a time.
+    maxconn: connections a worker takes; fd_limit: file descriptors it may ask for.
+    """
+
+    runtime_socket: str = field(default="", validator=_no_control)
+    maxconn: int = field(default=0, validator=ge(0))
+    fd_limit: int = field(default=0, validator=ge(0))
+    threads: int = field(default=0, validator=[ge(0), le(64)])
+    hard_stop_after_ms: int = field(default=30_000, validator=ge(1))
+    max_reloads: int = field(default=4, validator=ge(1))
+    level: str = field(default="admin", validator=in_(("user", "operator", "admin")))
+
+
+@frozen
+class Config:
+    """A whole HAProxy, as it runs or as it should.
+
+    profiles, backends and maps are keyed by their names.
+    """
+
+    process: Global = Global()
+    resolvers: tuple[Resolvers, ...] = ()
+    profiles: Mapping[str, Profile] = field(factory=dict)
+    frontends: tuple[Frontend, ...] = ()
+    backends: Mapping[str, Backend] = field(factory=dict)
+    maps: Mapping[str, Map] = field(factory=dict)
