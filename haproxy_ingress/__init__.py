@@ -1,0 +1,1 @@
+"""Kubernetes Ingress on HAProxy: from objects to a configuration that changes while it runs."""
