@@ -17,9 +17,10 @@ import shlex
 from collections.abc import Hashable, Mapping
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from attrs import Attribute, astuple, field, frozen
-from attrs.validators import ge, in_, le
+from attrs.validators import ge, le
 
 from haproxy.errors import InvalidValue
 
@@ -27,6 +28,7 @@ Origin = Hashable
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+MAX_WORDS = 64  # a longer line is fatal for the whole configuration
 ID_SPACE = 2**20  # the hash ring uses only the low 20 bits of a server's id
 
 
@@ -35,10 +37,15 @@ def _name(_: object, attribute: Attribute[str], value: str) -> None:
         raise InvalidValue(attribute.name, value, "1 to 255 of A-Z a-z 0-9 _ . : -")
 
 
-def _no_control(_: object, attribute: Attribute[object], value: object) -> None:
+def _no_control(_: object, attribute: Attribute[Any], value: object) -> None:
     for text in value if isinstance(value, tuple) else (value,):
         if _CONTROL.search(str(text)):
             raise InvalidValue(attribute.name, str(text), "text without control characters")
+
+
+def _few_words(_: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if not 0 < len(value) <= MAX_WORDS:
+        raise InvalidValue(attribute.name, " ".join(value), f"1 to {MAX_WORDS} words")
 
 
 class State(StrEnum):
@@ -72,7 +79,7 @@ class Server:
 class Line:
     """One line of configuration as words; `render` quotes each of them."""
 
-    words: tuple[str, ...] = field(validator=_no_control)
+    words: tuple[str, ...] = field(validator=[_no_control, _few_words])
 
 
 def lines(text: str) -> tuple[Line, ...]:
@@ -137,11 +144,13 @@ class Map:
     name: its path relative to the configuration, which is also the Runtime API's key.
     rows: by key; a key holds neither white space nor control characters.
     ordered: the order of the rows counts (regular expressions), so it only changes as a whole.
+    targets: the values name backends, so a row must not come before its backend.
     """
 
-    name: str
+    name: str = field(validator=_no_control)
     rows: Mapping[str, Row] = field(factory=dict)
     ordered: bool = False
+    targets: bool = False
 
 
 @frozen
@@ -184,15 +193,16 @@ class Global:
     runtime_socket: path of the Runtime API's socket. hard_stop_after_ms: how long an old worker
     may finish what it has. max_reloads: how many old workers may live at a time.
     maxconn: connections a worker takes; fd_limit: file descriptors it may ask for.
+    experimental: rules that HAProxy calls experimental, such as ``normalize-uri``, are used.
     """
 
     runtime_socket: str = field(default="", validator=_no_control)
     maxconn: int = field(default=0, validator=ge(0))
     fd_limit: int = field(default=0, validator=ge(0))
     threads: int = field(default=0, validator=[ge(0), le(64)])
+    experimental: bool = False
     hard_stop_after_ms: int = field(default=30_000, validator=ge(1))
     max_reloads: int = field(default=4, validator=ge(1))
-    level: str = field(default="admin", validator=in_(("user", "operator", "admin")))
 
 
 @frozen

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
-from attrs import field, frozen
+import attrs
+from attrs import frozen
 
 from haproxy.model import Origin, Row, Server, State
 
@@ -125,7 +126,7 @@ class Reason:
     before: object = None
     after: object = None
     cause: Cause = Cause.OTHER
-    origin: Origin = field(default=None, eq=False)
+    origin: Origin = attrs.field(default=None, eq=False)
 
     def __str__(self) -> str:
         if self.before is None:
@@ -140,7 +141,7 @@ class Step:
     """One operation and the reason for it."""
 
     op: Op
-    reason: Reason = field(eq=False)
+    reason: Reason = attrs.field(eq=False)
 
 
 @frozen

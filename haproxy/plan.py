@@ -1,0 +1,291 @@
+"""The cheapest safe way from what runs to what should run. Decides, and does nothing."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import evolve, field, fields, frozen
+
+from haproxy.capabilities import Capabilities
+from haproxy.model import ID_SPACE, Backend, Config, Map, Row, Server, State
+from haproxy.ops import (
+    AddBackend,
+    AddRow,
+    AddServer,
+    Cause,
+    DelBackend,
+    DelRow,
+    DelServer,
+    Op,
+    Plan,
+    Reason,
+    ReplaceMap,
+    SetAddress,
+    SetRow,
+    SetState,
+    SetWeight,
+    Step,
+)
+
+
+@frozen
+class Changed:
+    """Where two configurations may differ; elsewhere they are known to be the same.
+
+    rows: keys, by map. structure: the process, resolvers, frontends or profiles may differ.
+    """
+
+    backends: frozenset[str] = frozenset()
+    rows: Mapping[str, frozenset[str]] = field(factory=dict)
+    structure: bool = False
+
+    def __or__(self, other: Changed) -> Changed:
+        names = self.rows.keys() | other.rows.keys()
+        return Changed(
+            self.backends | other.backends,
+            {n: self.rows.get(n, frozenset()) | other.rows.get(n, frozenset()) for n in names},
+            self.structure or other.structure,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.backends or self.structure or any(self.rows.values()))
+
+
+def plan(
+    running: Config, desired: Config, can: Capabilities, changed: Changed | None = None
+) -> Plan:
+    """How a HAProxy that *can* gets from *running* to *desired*.
+
+    changed: where they may differ; all is compared when it is not given. Servers in *desired*
+    need no id.
+
+    Whatever differs outside the fields that are known to be settable at runtime needs a reload,
+    so a field added to the model tomorrow reloads until someone proves that it need not. The
+    operations beside a reload are what need not wait for it; a row whose backend only comes with
+    the reload waits. Backends, profiles and maps that nothing asks for any more need no reload.
+
+    What is referred to comes before the reference and outlives it: servers, then rows, then the
+    servers that leave, backends last.
+    """
+    if changed is None:
+        changed = _everything(running, desired)
+    reload = list(_structure(running, desired)) if changed.structure else []
+    enter: list[Step] = []
+    leave: list[Step] = []
+    gone: list[Step] = []
+    there = set(running.backends)
+    for name in sorted(changed.backends):
+        old, new = running.backends.get(name), desired.backends.get(name)
+        if new is None:
+            if old is not None:
+                leave += _leaving(old, {})
+                if can.dynamic_backends and not old.lines:
+                    gone.append(_step(DelBackend(name), f"backend {name}", "backend", name, None))
+            continue
+        if old is None:
+            if not _addable(running, new, can):
+                reload.append(_new_backend(running, new))
+                continue
+            op = AddBackend(name, new.profile)
+            enter.append(_step(op, f"backend {name}", "profile", None, new.profile))
+            there.add(name)
+            old = Backend(name, new.profile)
+        else:
+            reload += _backend_structure(running, old, new)
+        new = with_ids(new, old)
+        enter += _entering(old, new)
+        leave += _leaving(old, new.servers)
+    rows: list[Step] = []
+    for name in sorted(changed.rows):
+        if (old_map := running.maps.get(name)) and (new_map := desired.maps.get(name)):
+            rows += _rows(old_map, new_map, changed.rows[name], there)
+    return Plan((*enter, *rows, *leave, *gone), tuple(reload))
+
+
+def resolved(desired: Config, running: Config) -> Config:
+    """*desired* with an id for every server: the running one where there is one."""
+    return evolve(
+        desired,
+        backends={
+            name: with_ids(backend, running.backends.get(name))
+            for name, backend in desired.backends.items()
+        },
+    )
+
+
+def with_ids(new: Backend, old: Backend | None) -> Backend:
+    """*new* with an id for every server.
+
+    A server that runs keeps its id. Another gets one derived from its address and port, so that
+    the hash ring is the same on every replica, probed until it is free.
+    """
+    known = old.servers if old else {}
+    taken = {server.id for server in known.values()}
+    servers: dict[str, Server] = {}
+    for name, server in new.servers.items():
+        if not server.id:
+            number = known[name].id if name in known else _free(server, taken)
+            taken.add(number)
+            server = evolve(server, id=number)
+        servers[name] = server
+    return evolve(new, servers=servers)
+
+
+def _free(server: Server, taken: set[int]) -> int:
+    number = zlib.crc32(f"{server.address}:{server.port}".encode()) % (ID_SPACE - 1) + 1
+    while number in taken:
+        number = number % (ID_SPACE - 1) + 1
+    return number
+
+
+def _everything(running: Config, desired: Config) -> Changed:
+    return Changed(
+        frozenset(_differing(running.backends, desired.backends)),
+        {
+            name: frozenset(_differing(running.maps[name].rows, wanted.rows))
+            for name, wanted in desired.maps.items()
+            if name in running.maps
+        },
+        structure=True,
+    )
+
+
+def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    for key, value in new.items():
+        if old.get(key) is not value:
+            yield key
+    yield from (key for key in old if key not in new)
+
+
+def _structure(running: Config, desired: Config) -> Iterator[Reason]:
+    """Reasons in all but the backends and the rows of maps."""
+    yield from _fields("global", running.process, desired.process, Cause.GLOBAL)
+    before = {frontend.name: frontend for frontend in running.frontends}
+    for frontend in desired.frontends:
+        subject = f"frontend {frontend.name}"
+        if old := before.pop(frontend.name, None):
+            yield from _fields(subject, old, frontend, Cause.LISTENER)
+        else:
+            yield Reason(subject, "frontend", None, frontend.name, Cause.LISTENER)
+    for name in before:
+        yield Reason(f"frontend {name}", "frontend", name, None, Cause.LISTENER)
+    for name, wanted in desired.maps.items():
+        if existing := running.maps.get(name):
+            yield from _fields(f"map {name}", existing, wanted, Cause.OTHER, known=("rows",))
+        else:
+            yield Reason(f"map {name}", "map", None, name)
+    for name, profile in desired.profiles.items():
+        if name in running.profiles and running.profiles[name] != profile:
+            yield Reason(f"profile {name}", "content", cause=Cause.NEW_PROFILE)
+    seen = ("process", "frontends", "maps", "profiles", "backends")
+    yield from _fields("configuration", running, desired, Cause.OTHER, known=seen)
+
+
+def _fields(
+    subject: str, old: Any, new: Any, cause: Cause, known: Iterable[str] = ()
+) -> Iterator[Reason]:
+    for attribute in fields(type(new)):
+        if attribute.eq and attribute.name not in known:
+            before, after = getattr(old, attribute.name), getattr(new, attribute.name)
+            if before != after:
+                yield Reason(subject, attribute.name, before, after, cause)
+
+
+def _addable(running: Config, new: Backend, can: Capabilities) -> bool:
+    return can.dynamic_backends and not new.lines and new.profile in running.profiles
+
+
+def _new_backend(running: Config, new: Backend) -> Reason:
+    known = new.profile in running.profiles
+    cause = Cause.NEW_BACKEND if known else Cause.NEW_PROFILE
+    return Reason(f"backend {new.name}", "profile", None, new.profile, cause, new.origins)
+
+
+def _backend_structure(running: Config, old: Backend, new: Backend) -> Iterator[Reason]:
+    known = new.profile in running.profiles
+    cause = Cause.OTHER if known else Cause.NEW_PROFILE
+    yield from _fields(f"backend {new.name}", old, new, cause, known=("servers",))
+    settable = ("address", "port", "weight", "state", "id")
+    for name in old.servers.keys() & new.servers.keys():
+        subject = f"server {new.name}/{name}"
+        yield from _fields(subject, old.servers[name], new.servers[name], Cause.OTHER, settable)
+
+
+def _entering(old: Backend, new: Backend) -> Iterator[Step]:
+    for name, server in new.servers.items():
+        subject = f"server {new.name}/{name}"
+        if before := old.servers.get(name):
+            yield from _changing(new.name, subject, before, server)
+        else:
+            where = f"{server.address}:{server.port}"
+            yield _step(AddServer(new.name, server), subject, "address", None, where)
+
+
+def _changing(backend: str, subject: str, old: Server, new: Server) -> Iterator[Step]:
+    steps = []
+    if (old.address, old.port) != (new.address, new.port):
+        op = SetAddress(backend, new.name, new.address, new.port)
+        before, after = f"{old.address}:{old.port}", f"{new.address}:{new.port}"
+        steps.append(_step(op, subject, "address", before, after))
+    if old.weight != new.weight:
+        op_w = SetWeight(backend, new.name, new.weight)
+        steps.append(_step(op_w, subject, "weight", old.weight, new.weight))
+    if old.state is not new.state:
+        step = _step(SetState(backend, new.name, new.state), subject, "state", old.state, new.state)
+        # A server must not serve from an address that is about to change.
+        steps.insert(len(steps) if new.state is State.READY else 0, step)
+    yield from steps
+
+
+def _leaving(old: Backend, staying: Mapping[str, Server]) -> Iterator[Step]:
+    for name, server in old.servers.items():
+        if name not in staying:
+            subject = f"server {old.name}/{name}"
+            if server.state is not State.MAINT:
+                op = SetState(old.name, name, State.MAINT)
+                yield _step(op, subject, "state", server.state, State.MAINT)
+            yield _step(DelServer(old.name, name), subject, "address", server.address, None)
+
+
+def _rows(old: Map, new: Map, keys: frozenset[str], backends: set[str]) -> list[Step]:
+    if not keys:
+        return []
+    wanted = {key: new.rows[key] for key in keys if key in new.rows}
+    if new.targets:  # a row must not send requests to a backend that only a reload brings
+        wanted = {key: row for key, row in wanted.items() if row.value.split()[0] in backends}
+    if new.ordered:
+        return _replaced(old, new, wanted, keys)
+    set_, dropped = [], []
+    for key in sorted(keys):
+        before, row = old.rows.get(key), wanted.get(key)
+        subject = f"map {new.name}"
+        if row is None:
+            if before is not None and key not in new.rows:
+                op_d = DelRow(new.name, key)
+                dropped.append(_step(op_d, subject, key, before.value, None))
+        elif before is None:
+            op_a = AddRow(new.name, key, row.value)
+            set_.append(_step(op_a, subject, key, None, row.value, row))
+        elif before.value != row.value:
+            op_s = SetRow(new.name, key, row.value)
+            set_.append(_step(op_s, subject, key, before.value, row.value, row))
+    return set_ + dropped
+
+
+def _replaced(old: Map, new: Map, wanted: Mapping[str, Row], keys: frozenset[str]) -> list[Step]:
+    rows: dict[str, Row] = {}
+    for key, row in new.rows.items():
+        kept = row if key not in keys else wanted.get(key) or old.rows.get(key)
+        if kept:
+            rows[key] = kept
+    if list(rows.items()) == list(old.rows.items()):
+        return []
+    return [_step(ReplaceMap(new.name, rows), f"map {new.name}", "rows", len(old.rows), len(rows))]
+
+
+def _step(
+    op: Op, subject: str, what: str, before: object, after: object, row: Row | None = None
+) -> Step:
+    return Step(op, Reason(subject, what, before, after, origin=row.origin if row else None))
