@@ -82,9 +82,9 @@ def _expand(document: object, depth: int) -> Iterator[object]:
 
 def _is_list(obj: Mapping[object, object]) -> bool:
     kind = obj.get("kind")
-    return isinstance(kind, str) and (
-        kind == "List" or (obj.get("apiVersion"), kind.removesuffix("List")) in KINDS
-    )
+    if not isinstance(kind, str) or not kind.endswith("List"):
+        return False
+    return kind == "List" or (obj.get("apiVersion"), kind.removesuffix("List")) in KINDS
 
 
 def _named_after(document: Mapping[object, object], item: object) -> object:
