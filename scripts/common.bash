@@ -1,0 +1,27 @@
+# Sourced by the scripts beside it.
+
+die() {
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "needs root or sudo for: $*"
+    fi
+}
+
+apt_install() {
+    echo "installing by apt: $*" >&2
+    {
+        as_root apt-get update -qq
+        # RUNLEVEL: what a package would start, it starts in no runlevel that we are in.
+        as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+            apt-get install -qq -y --no-install-recommends \
+            -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
+    } >&2 || die "apt could not install: $*"
+}
