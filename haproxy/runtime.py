@@ -5,16 +5,33 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Self
 
-from attrs import frozen
+from attrs import define, evolve, field, frozen
 
-from haproxy.errors import DeadlineExceeded, Interrupted, InvalidValue, Unreachable
+from haproxy.capabilities import Capabilities
+from haproxy.commands import conversation
+from haproxy.errors import (
+    CommandRejected,
+    DeadlineExceeded,
+    Interrupted,
+    InvalidValue,
+    ProcessChanged,
+    Unreachable,
+)
+from haproxy.ops import Batch, DelServer, Op, Result, SetAddress
+from haproxy.protocol import Exchange, name_of
+from haproxy.tables import Info, MapRow, ServerState, info, map_rows, servers_state
+
+DEADLINE_S = 5.0
 
 _READ_BYTES = 65_536
 _REDIAL_S = 0.002  # a full backlog of a unix socket cannot be waited for
+_READ_BACK_S = 0.005  # 10,000 new addresses were all visible within 10 ms
+_READINGS = 20
 
 
 @frozen
@@ -36,6 +53,237 @@ class Deadline:
         return DeadlineExceeded(command, answered, self.span_s)
 
 
+@define(eq=False)
+class RuntimeClient:
+    """A session with the worker that listens at a socket.
+
+    address: path of a unix socket, or ``tcp:HOST:PORT``. deadline_s: how long a call may take,
+    dialling included, unless it is told otherwise.
+
+    The connection is made with the first call. HAProxy closes one that was idle for ``stats
+    timeout`` (10 s by default), and an old worker's goes with that worker; the next call dials
+    again. After any error but `CommandRejected` and `UnreadableReply` it is closed.
+    """
+
+    address: str
+    deadline_s: float = DEADLINE_S
+    _session: Session | None = field(default=None, init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._session:
+            self._session.close()
+        self._session = None
+
+    def execute(self, commands: Iterable[str], deadline_s: float | None = None) -> tuple[str, ...]:
+        """One reply per command, in order, all sent without waiting in between.
+
+        A command is one line, or one that ends in ``<<``, a newline, and full lines of payload;
+        `InvalidValue` says what else cannot be sent. HAProxy's refusals are replies like others.
+
+        Raises `Unreachable`; `DeadlineExceeded` or `Interrupted`, which name the first command
+        without a reply; `UnreadableReply` when the replies cannot be told apart.
+        """
+        batch = tuple(commands)
+        deadline = Deadline.after(self.deadline_s if deadline_s is None else deadline_s)
+        try:
+            return self._open(deadline).execute(batch, deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def info(self) -> Info:
+        return info(self._one("show info"))
+
+    def servers_state(self, backend: str | None = None) -> tuple[ServerState, ...]:
+        """The servers of *backend*, or all. Raises `CommandRejected` for an unknown backend."""
+        command = f"show servers state {backend}" if backend else "show servers state"
+        return servers_state(_accepted(command, self._one(command), "Can't find backend"))
+
+    def map_rows(self, name: str) -> tuple[MapRow, ...]:
+        """The rows of a map in HAProxy's order. Raises `CommandRejected` for an unknown map."""
+        command = f"show map {name}"
+        return map_rows(_accepted(command, self._one(command), "Unknown map identifier"))
+
+    def _one(self, command: str) -> str:
+        return self.execute((command,))[0]
+
+    def _open(self, deadline: Deadline) -> Session:
+        if self._session and self._session.stale:
+            self.close()
+        if not self._session:
+            self._session = Session(dial(self.address, deadline))
+        return self._session
+
+
+def _accepted(command: str, reply: str, refusal: str) -> str:
+    if reply.startswith(refusal):
+        raise CommandRejected(command, reply)
+    return reply
+
+
+@define(eq=False)
+class LiveRuntime:
+    """The `Runtime` of `haproxy.apply` over a socket.
+
+    address: as for `RuntimeClient`. can: what this HAProxy can do; by default it is asked with
+    every batch. deadline_s: how long a batch may take, whatever its size.
+
+    Every batch has connections of its own, for a new one always reaches the worker that listens
+    now, while an old one goes on reaching a worker that has been replaced.
+    """
+
+    address: str
+    can: Capabilities | None = None
+    deadline_s: float = DEADLINE_S
+
+    def pid(self) -> int:
+        return self._pid(Deadline.after(self.deadline_s))
+
+    def run(self, ops: Sequence[Op], pid: int) -> Batch:
+        """See `haproxy.apply.Runtime`.
+
+        An operation with a value that no command can carry is refused; nothing of it is sent.
+        """
+        deadline = Deadline.after(self.deadline_s)
+        with self._session(deadline) as session:
+            process = info(session.execute(("show info",), deadline)[0])
+            _expect(pid, process.pid)
+            results, sent = _converse(session, ops, deadline)
+            if (self.can or Capabilities.of(process.version)).version >= (3, 0):
+                results = _read_back(session, results, deadline)
+        _expect(pid, self._pid(deadline))
+        return Batch(pid, results, sent)
+
+    def _pid(self, deadline: Deadline) -> int:
+        with self._session(deadline) as session:
+            return info(session.execute(("show info",), deadline)[0]).pid
+
+    @contextmanager
+    def _session(self, deadline: Deadline) -> Iterator[Session]:
+        session = Session(dial(self.address, deadline, "show info"))
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+def _expect(expected: int, found: int) -> None:
+    if found != expected:
+        raise ProcessChanged(expected, found)
+
+
+def _converse(
+    session: Session, ops: Sequence[Op], deadline: Deadline
+) -> tuple[tuple[Result, ...], int]:
+    """The results, and how many commands were sent."""
+    rounds, sent = conversation(ops), 0
+    try:
+        commands = next(rounds)
+        while True:
+            sent += len(commands)
+            commands = rounds.send(session.execute(commands, deadline))
+    except StopIteration as end:
+        return end.value, sent
+
+
+def _read_back(
+    session: Session, results: tuple[Result, ...], deadline: Deadline
+) -> tuple[Result, ...]:
+    """Since HAProxy 3.0 an address changes after the reply, and of two changes one may be lost."""
+    wanted = _addresses(results)
+    for _ in range(_READINGS):
+        wanted = _missing(session, wanted, deadline)
+        if not wanted:
+            return results
+        time.sleep(min(_READ_BACK_S, deadline.left_s))
+    return tuple(_unless_missing(result, wanted) for result in results)
+
+
+Addresses = Mapping[tuple[str, str], tuple[str, int]]
+
+
+def _addresses(results: tuple[Result, ...]) -> Addresses:
+    """Where servers should be now, by backend and name: the last word on each."""
+    wanted: dict[tuple[str, str], tuple[str, int]] = {}
+    for op in (result.op for result in results if result.status == "done"):
+        if isinstance(op, SetAddress):
+            wanted[op.backend, op.server] = (str(ip_address(op.address)), op.port)
+        elif isinstance(op, DelServer):
+            wanted.pop((op.backend, op.server), None)
+    return wanted
+
+
+def _missing(session: Session, wanted: Addresses, deadline: Deadline) -> Addresses:
+    backends = sorted({backend for backend, _ in wanted})
+    tables = session.execute(tuple(f"show servers state {name}" for name in backends), deadline)
+    found = {(row.backend, row.name): (row.address, row.port) for row in _readable(tables)}
+    return {server: socket for server, socket in wanted.items() if found.get(server) != socket}
+
+
+def _readable(tables: tuple[str, ...]) -> Iterator[ServerState]:
+    for table in tables:
+        if not table.startswith("Can't find backend"):
+            yield from servers_state(table)
+
+
+def _unless_missing(result: Result, missing: Addresses) -> Result:
+    op = result.op
+    if isinstance(op, SetAddress) and (op.backend, op.server) in missing:
+        return evolve(result, status="refused")
+    return result
+
+
+@define(eq=False)
+class Session:
+    """A connection in prompt mode."""
+
+    _connection: socket.socket
+    _opened: bool = field(default=False, init=False)
+
+    @property
+    def stale(self) -> bool:
+        """Closed by HAProxy, or talking without being asked."""
+        return bool(_ready(self._connection, select.POLLIN, 0.0))
+
+    def execute(self, commands: tuple[str, ...], deadline: Deadline) -> tuple[str, ...]:
+        """One reply per command. Raises as `RuntimeClient.execute`, never `Unreachable`."""
+        exchange = Exchange(commands, opens=not self._opened)
+        self._opened = True
+        rest = b""
+        while not exchange.done:
+            rest = rest or exchange.to_send()
+            rest = self._turn(exchange, rest, deadline)
+        return exchange.replies
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _turn(self, exchange: Exchange, rest: bytes, deadline: Deadline) -> bytes:
+        """Read or write what is possible now; returns what is still to be written.
+
+        In turns, for HAProxy stops reading when nobody takes its replies.
+        """
+        answered = len(exchange.replies)
+        wanted = select.POLLIN | (select.POLLOUT if rest else 0)
+        ready = _await(self._connection, wanted, deadline)
+        if not ready:
+            raise deadline.exceeded(exchange.waiting_for, answered)
+        with _breaking(exchange.waiting_for, answered):
+            if ready & ~select.POLLOUT:
+                exchange.receive(self._connection.recv(_READ_BYTES))
+                if exchange.ended and not exchange.done:
+                    raise Interrupted(exchange.waiting_for, len(exchange.replies))
+            if ready & select.POLLOUT:
+                rest = rest[_send(self._connection, rest) :]
+        return rest
+
+
 def ask(address: str, command: str, deadline_s: float) -> str:
     """One command on a connection of its own; all that is answered until it is closed.
 
@@ -47,7 +295,7 @@ def ask(address: str, command: str, deadline_s: float) -> str:
     within *deadline_s*, `Interrupted` when the connection breaks before.
     """
     deadline = Deadline.after(deadline_s)
-    name = command.partition("\n")[0]
+    name = name_of(command)
     answer = bytearray()
     with dial(address, deadline, name) as connection, _breaking(name):
         _write(connection, command.encode() + b"\n", deadline, name)
@@ -100,20 +348,32 @@ def _host_port(address: str) -> tuple[str, int]:
 
 
 @contextmanager
-def _breaking(command: str) -> Iterator[None]:
+def _breaking(command: str, answered: int = 0) -> Iterator[None]:
     """What the system says of a broken connection becomes `Interrupted`."""
     try:
         yield
     except OSError as error:
-        raise Interrupted(command, 0) from error
+        raise Interrupted(command, answered) from error
+
+
+def _send(connection: socket.socket, data: bytes | memoryview) -> int:
+    try:
+        return connection.send(data)
+    except BlockingIOError:
+        return 0
 
 
 def _await(connection: socket.socket, events: int, deadline: Deadline) -> int:
     """Those of *events* that are possible now; 0 when the deadline came first."""
+    ready = _ready(connection, events, deadline.left_s)
+    return ready if deadline.left_s else 0
+
+
+def _ready(connection: socket.socket, events: int, timeout_s: float) -> int:
     poll = select.poll()
     poll.register(connection, events)
-    ready = poll.poll(deadline.left_s * 1000)
-    return ready[0][1] if ready and deadline.left_s else 0
+    ready = poll.poll(timeout_s * 1000)
+    return ready[0][1] if ready else 0
 
 
 def _read(connection: socket.socket, deadline: Deadline, command: str) -> bytes:
@@ -127,4 +387,4 @@ def _write(connection: socket.socket, data: bytes, deadline: Deadline, command: 
     while rest:
         if not _await(connection, select.POLLOUT, deadline):
             raise deadline.exceeded(command)
-        rest = rest[connection.send(rest) :]
+        rest = rest[_send(connection, rest) :]
