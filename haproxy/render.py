@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 
 from attrs import field, frozen, mutable
 
@@ -23,6 +24,7 @@ from haproxy.model import (
     Origin,
     Profile,
     Resolvers,
+    Row,
     Server,
     State,
 )
@@ -69,9 +71,9 @@ class Rendered:
         Empty when the line says no place, or one that nobody asked for.
         """
         if (at := _AT_MAP.search(alert)) and at[2] in self._maps:
-            rows = tuple(self._maps[at[2]].rows.values())
+            rows = _in_order(self._maps[at[2]])
             index = int(at[1]) - 1
-            origin = rows[index].origin if index < len(rows) else None
+            origin = rows[index][1].origin if index < len(rows) else None
             return () if origin is None else (origin,)
         if (at := _AT_LINE.search(alert)) and at[1] == CONFIG_FILE:
             return self._at(int(at[2]))
@@ -118,13 +120,18 @@ def map_file(of: Map) -> bytes:
 
 def map_rows(of: Map) -> Iterator[str]:
     """Each row of a map as ``key value``; raises `InvalidValue` for what no file can hold."""
-    for key, row in of.rows.items():
+    for key, row in _in_order(of):
         text = f"{key} {row.value}"
         if not key or key.startswith("#") or _BAD_KEY.search(key):
             raise InvalidValue(of.name, key, "a key without white space, not starting with #")
         if not row.value or len(text.encode()) > MAX_ROW_BYTES:
             raise InvalidValue(of.name, key, f"a value, and at most {MAX_ROW_BYTES} bytes together")
         yield text
+
+
+def _in_order(of: Map) -> list[tuple[str, Row]]:
+    """The rows as the file has them: the same whatever order they came in, unless it counts."""
+    return list(of.rows.items()) if of.ordered else sorted(of.rows.items(), key=itemgetter(0))
 
 
 def _structure(config: Config) -> Iterator[Block]:

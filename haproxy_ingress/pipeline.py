@@ -1,0 +1,165 @@
+"""From changes to the desired `Config`: store, translations and merge as one incremental step.
+
+Pure but for its own memory: no clock, no log, no IO. One thread owns it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import define, evolve, field
+
+from haproxy.model import Config
+from haproxy.plan import Changed
+from haproxy_ingress.diagnostics import Diagnostic, Ref, Why
+from haproxy_ingress.members import Members, members
+from haproxy_ingress.memo import Memo, Redone
+from haproxy_ingress.merge import Merge, base
+from haproxy_ingress.naming import UNAVAILABLE
+from haproxy_ingress.resources import Resource
+from haproxy_ingress.routing import Kind
+from haproxy_ingress.sources import Change
+from haproxy_ingress.store import Store, View
+from haproxy_ingress.translate import (
+    Fragment,
+    Need,
+    Settings,
+    default_fragment,
+    translate,
+)
+
+_DEFAULT = Ref("--default-backend-service", "", "")  # the daemon's own wish, beside the Ingresses
+
+
+@define
+class Pipeline:
+    """What should run, kept up to date change by change."""
+
+    settings: Settings
+    store: Store = field(factory=Store, init=False)
+    quarantined: dict[Ref, Diagnostic] = field(factory=dict, init=False)
+    _merge: Merge = field(init=False)
+    _fragments: Memo[Ref, Fragment | None] = field(init=False)
+    _members: Memo[Need, Members] = field(init=False)
+    _users: Counter[Need] = field(factory=Counter, init=False)
+    _effective: dict[Ref, Fragment] = field(factory=dict, init=False)
+    _good: dict[Ref, Fragment] = field(factory=dict, init=False)
+    _unproven: set[Ref] = field(factory=set, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._merge = Merge(base(self.settings))
+        self._fragments = Memo(self._translate)
+        self._members = Memo(members)
+        self._fragments.update(self.store, (), add=[_DEFAULT])
+
+    @property
+    def config(self) -> Config:
+        """What should run. Servers have no id yet."""
+        return self._merge.config
+
+    def update(self, changes: Iterable[Change]) -> Changed:
+        """Take changes in. Returns where `config` may differ from before."""
+        touched = self.store.update(changes)
+        for ref in touched & self.quarantined.keys():
+            del self.quarantined[ref]
+        ingresses = {ref for ref in touched if ref.kind == "Ingress"}
+        gone = ingresses - self.store.objects.keys()
+        redone = self._fragments.update(self.store, touched, add=ingresses - gone, drop=gone)
+        return self._commit(redone.keys() | touched & self._effective.keys(), touched)
+
+    def quarantine(self, ref: Ref, message: str) -> Changed:
+        """Take an object out that HAProxy refused, until it changes.
+
+        Its last good fragment stands in; without one its routes answer 503.
+        """
+        self.quarantined[ref] = Diagnostic(ref, Why.QUARANTINED, "", message)
+        return self._commit({ref}, frozenset())
+
+    def accepted(self) -> None:
+        """What `config` holds now was accepted by HAProxy."""
+        for ref in self._unproven:
+            if fragment := self._effective.get(ref):
+                self._good[ref] = fragment
+            else:
+                self._good.pop(ref, None)
+        self._unproven.clear()
+
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        """Everything that is wrong now."""
+        for found in self.store.diagnostics.values():
+            yield from found
+        for fragment in self._fragments.values():
+            yield from fragment.diagnostics if fragment else ()
+        for conflicts in self._merge.conflicts.values():
+            yield from conflicts
+        yield from self.quarantined.values()
+
+    def served(self) -> Mapping[Ref, Fragment]:
+        """The fragments that `config` is made of, by Ingress."""
+        return self._effective
+
+    def _commit(self, refs: Iterable[Ref], touched: frozenset[Ref]) -> Changed:
+        fragments: dict[Ref, Redone[Fragment]] = {}
+        needs: set[Need] = set()
+        for ref in refs:
+            before, now = self._effective.get(ref), self._choose(ref)
+            if before == now:
+                continue
+            fragments[ref] = Redone(before, now)
+            self._unproven.add(ref)
+            needs |= self._count(before, -1) | self._count(now, +1)
+            if now is None:
+                self._effective.pop(ref, None)
+            else:
+                self._effective[ref] = now
+        drop = {need for need in needs if not self._users[need]}
+        add = {need for need in needs - drop if self._members.get(need) is None}
+        for need in drop:
+            del self._users[need]
+        servers = self._members.update(self.store, touched, add=add, drop=drop)
+        return self._merge.update(fragments, servers)
+
+    def _choose(self, ref: Ref) -> Fragment | None:
+        fragment = self._fragments.get(ref)
+        if fragment is None or ref not in self.quarantined:
+            return fragment
+        good = self._good.get(ref)
+        return good if good and good != fragment else _denying(fragment)
+
+    def _count(self, fragment: Fragment | None, by: int) -> set[Need]:
+        needs = set(fragment.needs if fragment else ())
+        for need in needs:
+            self._users[need] += by
+        return needs
+
+    def _translate(self, ref: Ref, view: View) -> Fragment | None:
+        if ref == _DEFAULT:
+            return default_fragment(view, self.settings)
+        ingress = view.ingress(ref)
+        if ingress is None:
+            return None
+        try:
+            return translate(ingress, view, self.settings)
+        except Exception:  # noqa: BLE001  our defect must not stop the other objects
+            where = traceback.format_exc(limit=-1).strip().splitlines()[-1]
+            problem = Diagnostic(ref, Why.INVALID, "", f"not translated, a defect of ours: {where}")
+            return Fragment(ref, ingress.meta.age, diagnostics=(problem,))
+
+
+def _denying(fragment: Fragment) -> Fragment:
+    """The same routes answering 503, without those whose pattern may be what was refused."""
+    routes = (route for route in fragment.routes if route.kind is not Kind.REGEX)
+    return evolve(
+        fragment, routes=tuple(evolve(route, backend=UNAVAILABLE) for route in routes), needs=()
+    )
+
+
+def compile_config(
+    resources: Iterable[Resource], settings: Settings
+) -> tuple[Config, tuple[Diagnostic, ...]]:
+    """The configuration of *resources* from scratch, and what is wrong with them."""
+    pipeline = Pipeline(settings)
+    pipeline.update([Change(each.ref, each, 0.0) for each in resources])
+    return pipeline.config, tuple(pipeline.diagnostics())

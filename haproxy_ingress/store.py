@@ -1,0 +1,118 @@
+"""What every object is now, and which translations a change concerns.
+
+Level-triggered: a change says which object, the store says what is. Translations look at it
+through a `View`, which notes what they read, also what they looked for and did not find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from attrs import field, mutable
+
+from haproxy_ingress.diagnostics import Diagnostic, Ref
+from haproxy_ingress.resources import EndpointSlice, Ingress, IngressClass, Resource, Service
+from haproxy_ingress.sources import Change
+
+ANY_CLASS = Ref("IngressClasses", "", "")  # read by who asks for the default class
+_R = TypeVar("_R", bound=Resource)
+
+
+def slices_ref(namespace: str, service: str) -> Ref:
+    """Stands for the set of EndpointSlices of a Service."""
+    return Ref("EndpointSlices", namespace, service)
+
+
+@mutable
+class Store:
+    """Objects by reference, EndpointSlices also by Service; diagnostics of unreadable objects."""
+
+    objects: dict[Ref, Resource] = field(factory=dict, init=False)
+    diagnostics: dict[Ref, tuple[Diagnostic, ...]] = field(factory=dict, init=False)
+    default_classes: dict[str, IngressClass] = field(factory=dict, init=False)
+    _slices: dict[Ref, dict[Ref, EndpointSlice]] = field(factory=dict, init=False)
+
+    def update(self, changes: Iterable[Change]) -> frozenset[Ref]:
+        """Take the changes in. Returns what is touched: objects, slice sets, `ANY_CLASS`."""
+        touched: set[Ref] = set()
+        for change in changes:
+            self._note(change)
+            if not change.keep:
+                touched |= self._put(change.ref, change.resource)
+        return frozenset(touched)
+
+    def slices(self, ref: Ref) -> Iterable[EndpointSlice]:
+        """The slices of a set, in the order of their names."""
+        return (one for _, one in sorted(self._slices.get(ref, {}).items()))
+
+    def _note(self, change: Change) -> None:
+        if change.diagnostics:
+            self.diagnostics[change.ref] = change.diagnostics
+        else:
+            self.diagnostics.pop(change.ref, None)
+
+    def _put(self, ref: Ref, new: Resource | None) -> set[Ref]:
+        old = self.objects.get(ref)
+        if old == new:
+            return set()
+        if new is None:
+            del self.objects[ref]
+        else:
+            self.objects[ref] = new
+        touched = {ref}
+        if isinstance(old, EndpointSlice):
+            touched.add(self._unlink(ref, old))
+        if isinstance(new, EndpointSlice):
+            touched.add(home := slices_ref(new.meta.namespace, new.service))
+            self._slices.setdefault(home, {})[ref] = new
+        if isinstance(old or new, IngressClass):
+            touched.add(ANY_CLASS)
+            self._class(ref, new)
+        return touched
+
+    def _class(self, ref: Ref, new: Resource | None) -> None:
+        if isinstance(new, IngressClass) and new.default:
+            self.default_classes[ref.name] = new
+        else:
+            self.default_classes.pop(ref.name, None)
+
+    def _unlink(self, ref: Ref, old: EndpointSlice) -> Ref:
+        home = slices_ref(old.meta.namespace, old.service)
+        siblings = self._slices[home]
+        del siblings[ref]
+        if not siblings:
+            del self._slices[home]
+        return home
+
+
+@mutable
+class View:
+    """A look at the store that remembers what was looked at, found or not."""
+
+    _store: Store
+    reads: set[Ref] = field(factory=set, init=False)
+
+    def ingress(self, ref: Ref) -> Ingress | None:
+        return self._get(ref, Ingress)
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        return self._get(Ref("Service", namespace, name), Service)
+
+    def ingress_class(self, name: str) -> IngressClass | None:
+        return self._get(Ref("IngressClass", "", name), IngressClass)
+
+    def default_classes(self) -> Iterable[IngressClass]:
+        """All classes marked as default."""
+        self.reads.add(ANY_CLASS)
+        return self._store.default_classes.values()
+
+    def slices(self, namespace: str, service: str) -> tuple[EndpointSlice, ...]:
+        ref = slices_ref(namespace, service)
+        self.reads.add(ref)
+        return tuple(self._store.slices(ref))
+
+    def _get(self, ref: Ref, kind: type[_R]) -> _R | None:
+        self.reads.add(ref)
+        found = self._store.objects.get(ref)
+        return found if isinstance(found, kind) else None

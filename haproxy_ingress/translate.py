@@ -1,0 +1,270 @@
+"""One Ingress, seen through a View, as a Fragment: its routes and the backends they need.
+
+A fragment never reads EndpointSlices: the members of a backend are a translation of their own.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+
+from attrs import evolve, field, frozen
+
+from haproxy.model import Profile, lines
+from haproxy_ingress.annotations import read_annotations
+from haproxy_ingress.diagnostics import Diagnostic, Ref, Why
+from haproxy_ingress.naming import NOT_FOUND, UNAVAILABLE, backend_name
+from haproxy_ingress.resources import (
+    Ingress,
+    Path,
+    PathType,
+    ResourceTarget,
+    Service,
+    ServicePort,
+    Target,
+)
+from haproxy_ingress.routing import EXTERNAL, MAX_PATH, Kind, row_key, valid_host
+from haproxy_ingress.store import View
+
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+
+# Only what may be processed twice without harm is tried again once it was sent (RFC 9110, 9.2.2).
+_SAFE_RETRIES = lines(
+    "http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }"
+)
+DEFAULT_PROFILE = Profile(rules=_SAFE_RETRIES)
+# The name is looked up when a request comes; an address of either family will do.
+EXTERNAL_PROFILE = evolve(
+    DEFAULT_PROFILE,
+    rules=_SAFE_RETRIES
+    + lines(f"""
+http-request set-var(txn.name) be_name,map_str({EXTERNAL})
+http-request do-resolve(txn.address,dns,ipv4) var(txn.name)
+http-request do-resolve(txn.address,dns,ipv6) var(txn.name) unless {{ var(txn.address) -m found }}
+http-request deny deny_status 502 unless {{ var(txn.address) -m found }}
+http-request set-dst var(txn.address)
+"""),
+)
+
+
+@frozen
+class Settings:
+    """What the daemon's options say about translation.
+
+    default_backend: namespace, name and port of the Service for unmatched requests; the port is
+    empty for the Service's first one. nameservers: ``ADDRESS:PORT``, empty for resolv.conf's.
+    """
+
+    ingress_class: str = "haproxy"
+    controller_name: str = "haproxy-ingress.io/controller"
+    without_class: bool = False
+    default_backend: tuple[str, str, str] | None = None
+    bind_addresses: tuple[str, ...] = ("*", "::")
+    http_port: int = 8080
+    nameservers: tuple[str, ...] = ()
+    runtime_socket: str = ""
+
+
+@frozen
+class Need:
+    """A backend that some route needs: a port of a Service, with a profile.
+
+    port_name: as in the Service, which is its name in EndpointSlices too. external: the name to
+    resolve when the Service is of type ExternalName.
+    """
+
+    namespace: str
+    service: str
+    port: int
+    port_name: str = ""
+    external: str = ""
+    profile: Profile = DEFAULT_PROFILE
+
+    @property
+    def name(self) -> str:
+        return backend_name(self.namespace, self.service, self.port)
+
+
+@frozen
+class Route:
+    """A map row that an Ingress asks for. where: the field that asks, for messages."""
+
+    host: str
+    kind: Kind
+    path: str
+    backend: str
+    where: str
+    key: str = field(init=False)
+
+    @key.default
+    def _key(self) -> str:
+        return row_key(self.host, self.kind, self.path)
+
+
+@frozen
+class Fragment:
+    """What one Ingress contributes. age sorts the oldest Ingress first."""
+
+    ref: Ref
+    age: tuple[bool, str, str, str] = (True, "", "", "")
+    routes: tuple[Route, ...] = ()
+    needs: tuple[Need, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def is_ours(ingress: Ingress, view: View, settings: Settings) -> bool:
+    """Whether we serve an Ingress: by its class object, its class's name, or the default class.
+
+    The old annotation precedes spec.ingressClassName, as the API's reference demands.
+    """
+    name = ingress.meta.annotations.get(CLASS_ANNOTATION, ingress.ingress_class)
+    if name:
+        named = view.ingress_class(name)
+        if named is None:
+            return name == settings.ingress_class
+        return named.controller == settings.controller_name
+    ours = (one.controller == settings.controller_name for one in view.default_classes())
+    return settings.without_class or any(ours)
+
+
+def translate(ingress: Ingress, view: View, settings: Settings) -> Fragment | None:
+    """The fragment of *ingress*, or None when it is not ours."""
+    if not is_ours(ingress, view, settings):
+        return None
+    annotations, problems = read_annotations(ingress.ref, ingress.meta.annotations)
+    work = _Work(ingress, view, annotations.routing.use_regex, list(problems))
+    routes = tuple(work.routes())
+    return Fragment(
+        ingress.ref,
+        ingress.meta.age,
+        routes,
+        tuple(dict.fromkeys(work.needs)),
+        tuple(work.diagnostics),
+    )
+
+
+def default_fragment(view: View, settings: Settings) -> Fragment | None:
+    """The fragment of ``--default-backend-service``: the last resort of all routes."""
+    if settings.default_backend is None:
+        return None
+    namespace, name, port = settings.default_backend
+    ref = Ref("Service", namespace, name)
+    service = view.service(namespace, name)
+    wanted = port or (service.ports[0].port if service and service.ports else "")
+    found = _port(service, int(wanted) if str(wanted).isdecimal() else wanted)
+    if service is None or found is None:
+        missing = f"the default backend has no port {wanted}" if service else "no such Service"
+        return Fragment(
+            ref, diagnostics=(Diagnostic(ref, Why.BACKEND_NOT_FOUND, "spec.ports", missing),)
+        )
+    need = _need(service, found)
+    route = Route("", Kind.LAST, "", need.name, "--default-backend-service")
+    return Fragment(ref, routes=(route,), needs=(need,))
+
+
+@frozen
+class _Work:
+    """The translation of one Ingress while it goes on."""
+
+    ingress: Ingress
+    view: View
+    use_regex: bool
+    diagnostics: list[Diagnostic]
+    needs: list[Need] = field(factory=list)
+
+    def routes(self) -> Iterator[Route]:
+        hosts = []
+        for number, rule in enumerate(self.ingress.rules):
+            where = f"spec.rules[{number}]"
+            host = rule.host.lower()
+            if not valid_host(host):
+                self._invalid(f"{where}.host", host, "a DNS name, or *. and one")
+                continue
+            hosts.append(host)
+            for index, path in enumerate(rule.paths):
+                yield from self._path(host, path, f"{where}.http.paths[{index}]")
+        if target := self.ingress.default_backend:
+            where = "spec.defaultBackend"
+            backend = self._backend(target, where)
+            for host in dict.fromkeys(hosts) if self.ingress.rules else ("",):
+                yield Route(host, Kind.DEFAULT, "", backend, where)
+
+    def _path(self, host: str, path: Path, where: str) -> Iterator[Route]:
+        kind = self._kind(path)
+        if not path.path.startswith("/") or len(path.path) > MAX_PATH:
+            allowed = f"a path that starts with /, at most {MAX_PATH} characters"
+            self._invalid(f"{where}.path", path.path, allowed)
+        elif kind is Kind.REGEX and (problem := _regex_problem(path.path)):
+            self._invalid(f"{where}.path", path.path, f"a regular expression ({problem})")
+        else:
+            backend = self._backend(path.target, f"{where}.backend")
+            yield Route(host, kind, path.path, backend, where)
+
+    def _kind(self, path: Path) -> Kind:
+        if path.type is PathType.EXACT:
+            return Kind.EXACT
+        regex = self.use_regex and path.type is PathType.IMPLEMENTATION_SPECIFIC
+        return Kind.REGEX if regex else Kind.PREFIX
+
+    def _backend(self, target: Target, where: str) -> str:
+        if isinstance(target, ResourceTarget):
+            what = f"resource backend {target.kind} {target.name}"
+            self._problem(Why.UNSUPPORTED, where, f"{what}: not supported, answers 404")
+            return NOT_FOUND
+        service = self.view.service(self.ingress.meta.namespace, target.service)
+        port = _port(service, target.port)
+        if service is None or port is None:
+            missing = "has no such port" if service else "does not exist"
+            wanted = f"Service {target.service}" + (f" port {target.port}" if service else "")
+            self._problem(Why.BACKEND_NOT_FOUND, where, f"{wanted} {missing}; answers 503")
+            return UNAVAILABLE
+        if port.protocol != "TCP":
+            self._problem(Why.UNSUPPORTED, where, f"port {port.port} is {port.protocol}, not TCP")
+            return UNAVAILABLE
+        if service.type == "ExternalName" and not valid_host(service.external_name.lower()):
+            self._problem(Why.BACKEND_NOT_FOUND, where, "spec.externalName is no DNS name")
+            return UNAVAILABLE
+        self.needs.append(need := _need(service, port))
+        return need.name
+
+    def _invalid(self, where: str, value: str, allowed: str) -> None:
+        shown = value if len(value) <= 80 else value[:77] + "..."
+        self._problem(Why.INVALID, where, f"{shown!r} is not allowed; allowed: {allowed}; ignored")
+
+    def _problem(self, why: Why, where: str, message: str) -> None:
+        self.diagnostics.append(Diagnostic(self.ingress.ref, why, where, message))
+
+
+def _need(service: Service, port: ServicePort) -> Need:
+    common = (service.meta.namespace, service.meta.name, port.port, port.name)
+    if service.type == "ExternalName":
+        return Need(*common, service.external_name.lower().rstrip("."), EXTERNAL_PROFILE)
+    return Need(*common)
+
+
+def _port(service: Service | None, wanted: int | str | None) -> ServicePort | None:
+    """The Service port of that number or name; the only one when none is named."""
+    if service is None:
+        return None
+    if wanted is None:
+        return service.ports[0] if len(service.ports) == 1 else None
+    for port in service.ports:
+        if wanted in (port.name, port.port):
+            return port
+    if isinstance(wanted, str) and wanted.isdecimal():
+        return _port(service, int(wanted))
+    # An ExternalName needs to list no ports: the number is that of the far end.
+    if service.type == "ExternalName" and isinstance(wanted, int):
+        return ServicePort(wanted)
+    return None
+
+
+def _regex_problem(pattern: str) -> str:
+    # It must stand by itself: unbalanced parentheses would let it out of its host.
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        return str(error)
+    return ""
