@@ -27,7 +27,7 @@ encoded-space encoded-slash encoded-tilde specific specific-none specific-dot
 regex regex-long regex-either regex-exact regex-prefix regex-beaten
 wild wild-deep wild-exact wild-known any any-exact overlap default default-foo
 fine winner winner-exact loser classed beta beta-default everything foo own
-""".split()  # noqa: SIM905 (a table of words)
+""".split()
 POD = {name: f"127.20.0.{number}" for number, name in enumerate(PLAIN, start=1)} | {
     "some-ready": "127.40.0.3",
     "ready-unknown": "127.40.0.5",

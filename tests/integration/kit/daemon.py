@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import yaml
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from tests.integration.kit.net import Response, ask, free_port, request
 from tests.integration.kit.objects import Object
@@ -44,7 +44,7 @@ class Daemon:
     port: int
     admin_port: int
     haproxy: str
-    leave: bool = field(default=False, init=False)
+    command: tuple[str, ...]
 
     @property
     def manifests(self) -> Path:
@@ -132,7 +132,12 @@ class Daemon:
         check = subprocess.run(command, capture_output=True, text=True, check=False)
         assert check.returncode == 0, check.stderr
 
-    # its end
+    # its end, and beginning again
+
+    def restart(self) -> None:
+        """The same again on the same folders, after the last one ended."""
+        self.process = _start(self.base, self.command)
+        self.wait_for(lambda: _ready(self))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Ask it to end: it ends well, and takes everything it started with it."""
@@ -198,13 +203,16 @@ def _launch(
         (base / "manifests" / name).write_text(text)
     command = [sys.executable, "-m", "haproxy_ingress", "run", "--haproxy", haproxy]
     command += ["--manifests", str(base / "manifests"), "--state-dir", str(base / "state")]
-    command += ["--bind-address", "127.0.0.1", "--http-port", str(port), "--https-port", "0"]
+    command += ["--bind-address", "127.0.0.1", "--http-port", str(port)]
     command += ["--admin-port", str(admin_port), *flags]
-    with (base / "printed").open("wb") as printed:
-        process = subprocess.Popen(
+    return Daemon(base, _start(base, command), port, admin_port, haproxy, tuple(command))
+
+
+def _start(base: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    with (base / "printed").open("ab") as printed:
+        return subprocess.Popen(
             command, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True
         )
-    return Daemon(base, process, port, admin_port, haproxy)
 
 
 def _ready(daemon: Daemon) -> bool:
