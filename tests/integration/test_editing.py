@@ -168,7 +168,8 @@ def test_many_new_services_at_once_share_their_reloads(
             serving.write(f"s{number}.yaml", web(echo, f"s{number}", f"127.61.0.{number + 1}"))
             serving.write("web.yaml", web(echo, address=[SECOND, FIRST][number % 2]))
         for number in range(20):
-            serving.wait_for(lambda n=number: serving.pod("/", f"s{n}.test") == f"127.61.0.{n + 1}")
+            host, address = f"s{number}.test", f"127.61.0.{number + 1}"
+            serving.wait_for(partial(answers, serving, host, address))
         serving.wait_for(lambda: serving.pod("/", HOST) == FIRST)
     assert client.failures == []
     assert 1 <= serving.served().reloads - before.reloads <= 3

@@ -210,7 +210,7 @@ ROWS = {
     "wildcard-port": Row("a.wild.test:8080", "/", "wild"),
     "wildcard-not-two-labels": Row("a.b.wild.test", "/", 404),
     "wildcard-not-no-label": Row("wild.test", "/", 404),
-    "wildcard-not-an-empty-label": Row(".wild.test", "/", 404),
+    "wildcard-not-an-empty-label": Row(".wild.test", "/", 400),
     "wildcard-not-a-part-of-a-label": Row("awild.test", "/", 404),
     "wildcard-hidden": Row("known.wild.test", "/only", "wild-known"),
     "wildcard-hidden-elsewhere": Row("known.wild.test", "/", 404),
@@ -255,7 +255,7 @@ ROWS = {
 
     # What no honest client sends.
     "two-hosts": Row(["exact.test", "prefix.test"], "/foo", 400),
-    "same-host-twice": Row(["exact.test", "exact.test"], "/foo", 400),
+    "same-host-twice-is-one": Row(["exact.test", "exact.test"], "/foo", "exact"),  # to HAProxy
     "path-in-host": Row("exact.test/foo", "/", 400),
     "path-in-host-of-another": Row("a.test/foo", "/", 400),
     "star-in-host": Row("*.wild.test", "/", 400),
@@ -310,7 +310,7 @@ ROWS = {
     "headless": Row("ports.test", "/headless", "headless"),
     "port-unnamed": Row("ports.test", "/unnamed", "unnamed"),
     "external-name": Row("ports.test", "/external/x", "external"),
-    "external-name-unresolved": Row("ports.test", "/unresolved", 503),
+    "external-name-unresolved": Row("ports.test", "/unresolved", 502),
     "namespace": Row("namespace.test", "/", "other/exact"),
     "list": Row("listed.test", "/", "fine"),
 }
@@ -333,7 +333,7 @@ CATCH_ALL = {
     "missing-service-is-not-unmatched": Row("missing.test", "/foo", 503),
     "beside-a-missing-service": Row("missing.test", "/other", "everything"),
     "resource-is-not-unmatched": Row("resource.test", "/foo", 404),
-    "two-hosts-all-the-same": Row(["a.test", "b.test"], "/", 400),
+    "two-hosts": Row(["a.test", "b.test"], "/", 400),
 }
 # fmt: on
 
