@@ -84,7 +84,7 @@ def chain() -> tuple[Line, ...]:
 _KNOWN = "{ var(txn.site_flags) -m found }"
 _CHAIN = f"""
 http-request deny deny_status 400 if {{ req.hdr_cnt(host) gt 1 }}
-http-request deny deny_status 400 if {{ req.fhdr(host) -m reg '[^][A-Za-z0-9._:-]' }}
+http-request deny deny_status 400 if {{ req.fhdr(host) -m reg '^[.]|[^][A-Za-z0-9._:-]' }}
 http-request deny deny_status 400 if {{ path -m sub '#' }}
 http-request set-var(txn.host) req.hdr(host),host_only,rtrim(.),lower
 http-request set-var(txn.pathq) pathq
