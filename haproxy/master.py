@@ -33,6 +33,7 @@ _LEVEL = re.compile(r"\[(ALERT|WARNING|NOTICE|INFO|DIAG|[A-Z]+)\]\s+(?:\S+\s+)?\
 _SUMMARY = re.compile(
     r"config : (Error\(s\) found in|Fatal errors found in)|.*main\(\)\] Some protocols failed to"
 )
+_OTHER_RELOAD = "Another reload is still in progress"
 _SILENT = (Unreachable, Interrupted, DeadlineExceeded, UnreadableReply)
 
 
@@ -158,13 +159,9 @@ class Master:
 
         Raises `ProcessFailed` when the master is gone or does not come to an end in time.
         """
-        before = wait_for(
-            lambda: self._seen(deadline), deadline, alive, "the master did not answer"
+        before, success, log = wait_for(
+            lambda: self._ask_reload(deadline), deadline, alive, "the master took no reload"
         )
-        try:
-            success, log = verdict(ask(self.address, "reload", deadline.left_s))
-        except _SILENT:
-            success, log = None, ""
         if success is False:
             return None, log
 
@@ -187,6 +184,17 @@ class Master:
             return any(self._requests(pid) for pid in self.processes(deadline).all_workers)
         except HAProxyError:
             return True
+
+    def _ask_reload(self, deadline: Deadline) -> tuple[Processes, bool | None, str] | None:
+        """What ran before and the answer; None while another reload, a dead daemon's, goes on."""
+        before = self._seen(deadline)
+        if before is None:
+            return None
+        try:
+            success, log = verdict(ask(self.address, "reload", deadline.left_s))
+        except _SILENT:
+            success, log = None, ""
+        return None if _OTHER_RELOAD in log else (before, success, log)
 
     def _requests(self, pid: int) -> int:
         answer = ask(self.address, f"@!{pid} show stat -1 2 -1", _ASK_S)
