@@ -20,12 +20,13 @@ MAX_LINES = 400
 ROOMS = {
     "haproxy": """
         errors units capabilities model render ops effects plan protocol tables commands runtime
-        dataplane files child master local apply testing __init__ __main__
+        observe dataplane files child master local apply testing __init__ __main__
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds legacy
         parsing sources kube store memo annotations dialects routing translate members merge
-        journal metrics admin controller testing client __init__ cli __main__
+        pipeline journal metrics logs admin loader controller testing __init__ daemon client cli
+        __main__
     """.split(),
 }
 
