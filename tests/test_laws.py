@@ -19,8 +19,8 @@ MAX_LINES = 400
 # In their order: a room imports only from rooms above it. A sub-package is one room.
 ROOMS = {
     "haproxy": """
-        errors units capabilities model render ops effects plan protocol tables commands runtime
-        observe dataplane files child master local apply testing __init__ __main__
+        errors units capabilities model render ops effects plan protocol tables observe commands
+        runtime dataplane files child master local apply testing __init__ __main__
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds legacy
@@ -52,7 +52,7 @@ READS = {"read_text", "read_bytes"}
 # Without clock, log, chance and environment (law 3): what lies between a change and its plan.
 PURE = {
     *(f"haproxy.{room}" for room in "units capabilities model render ops effects plan".split()),
-    *(f"haproxy.{room}" for room in "protocol tables commands".split()),
+    *(f"haproxy.{room}" for room in "protocol tables observe commands".split()),
     *(
         f"haproxy_ingress.{room}"
         for room in takewhile("journal".__ne__, ROOMS["haproxy_ingress"])
@@ -140,11 +140,26 @@ def called(node: ast.Call) -> str:
     return ""
 
 
+def owner(node: ast.Call) -> str | None:
+    """``os`` of ``os.open()``; None of a plain function, "" of a longer expression."""
+    if not isinstance(node.func, ast.Attribute):
+        return None
+    return node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+
+
+def is_open(node: ast.Call) -> bool:
+    """Whether a call opens a file: the function, os's, or the method of a path."""
+    # `StateDirectory.open()` makes a StateDirectory, which is a matter of its own room.
+    constructor = (owner(node) or "")[:1].isupper() and owner(node) != "Path"
+    return called(node) == "open" and not constructor
+
+
 def opens(node: ast.Call) -> str:
     """The mode that a call opens a file in; "?" when only running it would tell."""
-    position = 0 if isinstance(node.func, ast.Attribute) else 1
-    if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") in {"os", "io"}:
-        return "?"
+    if owner(node) == "os":
+        text = ast.unparse(node)
+        return "r" if "O_RDONLY" in text or "os.devnull" in text else "?"
+    position = 1 if owner(node) in {None, "io"} else 0
     modes = [word.value for word in node.keywords if word.arg == "mode"]
     modes += node.args[position : position + 1]
     if not modes:
@@ -154,17 +169,16 @@ def opens(node: ast.Call) -> str:
 
 
 def is_write(node: ast.Call) -> bool:
-    name = called(node)
-    if name == "open":
-        return bool(set(opens(node)) & set("wax+?"))
-    if name == "replace":
-        # Of a string it takes two arguments, of a datetime or a record only named ones.
-        on_os = isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "os"
-        return on_os or isinstance(node.func, ast.Name) or len(node.args) == 1
-    # `names.remove(name)` changes a collection: only os has a `remove` for files.
-    if name in {"remove", "link"} and isinstance(node.func, ast.Attribute):
-        return getattr(node.func.value, "id", "") == "os"
-    return name in WRITES
+    match called(node):
+        case "open":
+            return is_open(node) and bool(set(opens(node)) & set("wax+?"))
+        case "replace":
+            # Of a string it takes two arguments, of a datetime or a record only named ones.
+            return owner(node) in {None, "os"} or len(node.args) == 1
+        case "remove" | "link":
+            return owner(node) == "os"  # elsewhere it changes a collection
+        case name:
+            return name in WRITES
 
 
 def writes(module: str, source: str) -> Iterator[str]:
@@ -182,7 +196,7 @@ def reads(module: str, source: str) -> Iterator[str]:
     if room_of(module) in READERS:
         return
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and called(node) in {"open", *READS}:
+        if isinstance(node, ast.Call) and (is_open(node) or called(node) in READS):
             yield f"{module}:{node.lineno} reads: {ast.unparse(node)}"
 
 
@@ -248,6 +262,8 @@ LAWS: tuple[Check, ...] = (
         (writes, "haproxy_ingress.cli", "open(path, mode='ab')"),
         (writes, "haproxy_ingress.cli", "path.open('x')"),
         (writes, "haproxy_ingress.cli", "os.open(path, flags)"),
+        (writes, "haproxy_ingress.cli", "os.open(path, os.O_WRONLY | os.O_CREAT)"),
+        (writes, "haproxy_ingress.cli", "Path(name).open('w')"),
         (writes, "haproxy_ingress.cli", "path.write_text(text)"),
         (writes, "haproxy_ingress.cli", "os.replace(old, new)"),
         (writes, "haproxy_ingress.cli", "path.replace(new)"),
@@ -282,6 +298,8 @@ def test_a_breach_is_found(check: Check, module: str, source: str) -> None:
         (world, "haproxy_ingress.kube.watch", "import kubernetes"),
         (writes, "haproxy.local", "path.write_bytes(data)"),
         (writes, "haproxy_ingress.cli", "open(path)"),
+        (writes, "haproxy_ingress.cli", "os.open(path, os.O_RDONLY | os.O_CLOEXEC)"),
+        (writes, "haproxy_ingress.daemon", "StateDirectory.open(layout)"),
         (writes, "haproxy_ingress.merge", "name.replace('a', 'b'); names.remove(name)"),
         (reads, "haproxy_ingress.sources.manifests", "path.read_bytes()"),
         (impurity, "haproxy.runtime", "import time"),
