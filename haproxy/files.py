@@ -265,6 +265,20 @@ def _create(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
+def write_tree(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write *files* into *folder* to be looked at; what else lies there stays.
+
+    Raises `InvalidValue` for a name that leads elsewhere, `FilesFailed`.
+    """
+    _check_names(files)
+    with _failing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            _make_parents(folder, name)
+            (folder / name).unlink(missing_ok=True)
+            _create(folder / name, content)
+
+
 def _names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 

@@ -100,6 +100,12 @@ class Options:
         default="8080",
         doc="Port for HTTP; 0 switches it off.",
     )
+    https_port: int = knob(
+        "https-port",
+        _PORT,
+        default="0",
+        doc="Port for HTTPS, which this version does not serve yet.",
+    )
     admin_address: str = knob(
         "admin-address",
         ADDRESS,

@@ -1,0 +1,220 @@
+"""``haproxy-ingress run``: the parts made from the options, put together, and taken apart again."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from types import FrameType
+from typing import Any
+
+from attrs import define, field, frozen
+
+from haproxy.apply import Process
+from haproxy.capabilities import Capabilities
+from haproxy.errors import HAProxyError, InvalidValue
+from haproxy.files import Layout, StateDirectory
+from haproxy.local import Binary, LocalProcess
+from haproxy.runtime import LiveRuntime
+from haproxy_ingress import logs
+from haproxy_ingress.admin import Admin, AdminFailed
+from haproxy_ingress.controller import Controller
+from haproxy_ingress.options import Options
+from haproxy_ingress.sources.manifests import ManifestsSource
+from haproxy_ingress.translate import Settings
+
+GRACE_S = 25.0  # Kubernetes kills a pod after 30 s
+HURRIED_S = 1.0
+
+_LOG = logging.getLogger(__name__)
+_HAPROXY_LOG = logging.getLogger("haproxy")
+_IPV6 = Path("/proc/net/if_inet6")
+
+
+class BadSetting(Exception):
+    """An option that only trying it shows to be wrong."""
+
+
+class Failed(Exception):
+    """Why the daemon cannot run, in one line."""
+
+
+def run(options: Options, version: str) -> None:
+    """Serve until SIGTERM or SIGINT, then drain HAProxy and stop it.
+
+    Raises `BadSetting`, or `Failed`. After a failure a HAProxy that serves is left alone: the next
+    start takes it over.
+    """
+    shutdown = Shutdown(options.shutdown_delay_ms / 1e3)
+    shutdown.listen()
+    if options.https_port:
+        _LOG.warning("--https-port: nothing listens there, this version serves HTTP only")
+    binary, can = _haproxy(options)
+    layout = _layout(options)
+    try:
+        with _opened(StateDirectory.open(layout, binary.check)) as files:
+            process = LocalProcess(layout, binary, log=_HAPROXY_LOG.info)
+            controller = _controller(options, files, process, layout, can)
+            controller.metrics.build(version, binary.version())
+            _serve(options, controller, process, shutdown)
+    except (HAProxyError, AdminFailed) as error:
+        raise Failed(str(error)) from error
+
+
+def _serve(options: Options, controller: Controller, process: Process, shutdown: Shutdown) -> None:
+    admin = Admin(Dashboard(controller, shutdown), options.admin_address, options.admin_port)
+    admin.start()
+    try:
+        shutdown.tell(controller.stop)
+        controller.run()
+        shutdown.drain(process)
+    finally:
+        admin.stop()
+
+
+def _haproxy(options: Options) -> tuple[Binary, Capabilities]:
+    binary = Binary(options.haproxy)
+    try:
+        return binary, Capabilities.of(binary.version())
+    except HAProxyError as error:
+        raise BadSetting(f"--haproxy: {error}") from error
+
+
+def _layout(options: Options) -> Layout:
+    if options.state_dir is None:
+        raise BadSetting("--state-dir: is needed")
+    try:
+        return Layout.at(options.state_dir)
+    except InvalidValue as error:
+        raise BadSetting(f"--state-dir: {error}") from error
+
+
+def _controller(
+    options: Options,
+    files: StateDirectory,
+    process: LocalProcess,
+    layout: Layout,
+    can: Capabilities,
+) -> Controller:
+    return Controller(
+        ManifestsSource(options.manifests),
+        settings(options, str(layout.runtime_socket)),
+        files=files,
+        process=process,
+        runtime=LiveRuntime(str(layout.runtime_socket), can),
+        can=can,
+        reload_interval_s=options.reload_interval_ms / 1e3,
+        on_decision=logs.decided,
+    )
+
+
+def settings(options: Options, runtime_socket: str) -> Settings:
+    """What *options* say about translation."""
+    return Settings(
+        ingress_class=options.ingress_class,
+        controller_name=options.controller_name,
+        without_class=options.watch_ingress_without_class,
+        default_backend=options.default_backend_service,
+        bind_addresses=_addresses(options) if options.http_port else (),
+        http_port=options.http_port,
+        nameservers=options.nameservers,
+        runtime_socket=runtime_socket,
+    )
+
+
+def _addresses(options: Options) -> tuple[str, ...]:
+    """``*`` is IPv6 too, unless the kernel has none: HAProxy would not start."""
+    both = ("*", "::") if _IPV6.exists() else ("*",)
+    given = (both if address == "*" else (address,) for address in options.bind_addresses)
+    return tuple(dict.fromkeys(address for addresses in given for address in addresses))
+
+
+@contextmanager
+def _opened(files: StateDirectory) -> Iterator[StateDirectory]:
+    try:
+        yield files
+    finally:
+        files.close()
+
+
+class _Hurried(Exception):
+    """A signal while HAProxy drains."""
+
+
+@define(eq=False)
+class Shutdown:
+    """From the first signal to the end: not ready, a delay, the loop's end, a drain.
+
+    A second signal cuts the delay and the drain short. delay_s: how long to serve on after the
+    first.
+    """
+
+    delay_s: float
+    leaving: bool = field(default=False, init=False)
+    _hurried: bool = field(default=False, init=False)
+    _draining: bool = field(default=False, init=False)
+    # Its put may interrupt a put, which is what a signal handler does.
+    _signals: SimpleQueue[int] = field(factory=SimpleQueue, init=False)
+
+    def listen(self) -> None:
+        """Take the signals from now on; until `tell` they wait."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def tell(self, stop: Callable[[], None]) -> None:
+        """Call *stop* when it is time."""
+        Thread(target=self._follow, args=(stop,), name="shutdown", daemon=True).start()
+
+    def drain(self, process: Process) -> None:
+        """Stop *process* with grace."""
+        try:
+            self._draining = True
+            process.stop(HURRIED_S if self._hurried else GRACE_S)
+        except _Hurried:
+            process.stop(HURRIED_S)
+        finally:
+            self._draining = False
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self._draining:
+            self._draining = False
+            raise _Hurried
+        self._signals.put(number)
+
+    def _follow(self, stop: Callable[[], None]) -> None:
+        number = self._signals.get()
+        self.leaving = True
+        _LOG.info("%s: ending", signal.Signals(number).name)
+        try:
+            self._signals.get(timeout=self.delay_s)
+            self._hurried = True
+        except Empty:
+            pass
+        stop()
+
+
+@frozen
+class Dashboard:
+    """What the admin port shows of a running controller."""
+
+    controller: Controller
+    shutdown: Shutdown
+
+    def healthy(self) -> bool:
+        return self.controller.healthy()
+
+    def not_ready(self) -> str:
+        return "shutting down" if self.shutdown.leaving else self.controller.not_ready()
+
+    def metrics(self) -> bytes:
+        return self.controller.metrics.render()
+
+    def decisions(self) -> Sequence[Mapping[str, Any]]:
+        return [decision.to_json() for decision in self.controller.journal.decisions()]
+
+    def status(self) -> Mapping[str, Any]:
+        return self.controller.status()
