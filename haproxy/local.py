@@ -18,10 +18,9 @@ from attrs import define, field, frozen
 from haproxy.child import Handle, Output
 from haproxy.errors import (
     ConfigRefused,
-    DeadlineExceeded,
     HAProxyError,
     ProcessFailed,
-    UnreadableReply,
+    Unreachable,
 )
 from haproxy.files import CONFIG, Layout
 from haproxy.master import Master, alerts, refusal, wait_for
@@ -130,7 +129,7 @@ class LocalProcess:
         """
         deadline = Deadline.after(self.start_s)
         found = self._left_behind(deadline)
-        if found is not None:
+        if found:
             if found != self.master_pid:
                 self._forget()
                 self._handle = Handle.of(found)
@@ -176,22 +175,32 @@ class LocalProcess:
     def _master(self) -> Master:
         return Master(str(self.layout.master_socket), str(self.layout.runtime_socket))
 
-    def _left_behind(self, deadline: Deadline) -> int | None:
-        """The pid of a living master of this directory, left by a daemon that was killed.
+    def _left_behind(self, deadline: Deadline) -> int:
+        """The pid of a living master of this directory, left by a daemon that was killed, or 0.
 
-        Up to 3.0 a master refuses connections while it reloads, hence the pid file.
+        Up to 3.0 a master that reloads refuses connections or leaves them unanswered, hence the
+        pid file and the patience.
         """
-        try:
-            return self._master.processes(deadline).master
-        except (DeadlineExceeded, UnreadableReply) as error:
-            raise ProcessFailed(f"a HAProxy that runs there does not answer: {error}") from error
-        except HAProxyError:
-            return _pid_of_master(self.layout)
+
+        def found() -> int | None:
+            try:
+                return self._master.processes(deadline).master
+            except Unreachable:
+                return _pid_of_master(self.layout)
+            except HAProxyError:
+                return None
+
+        return wait_for(found, deadline, lambda: True, "the HAProxy that runs there did not answer")
 
     def _spawn(self) -> None:
         child = self.binary.spawn(self.layout)
         self._output = Output(cast("IO[str]", child.stdout), self.log)
-        self._handle = Handle.of(child.pid, reap=child.wait)
+        try:
+            self._handle = Handle.of(child.pid, reap=child.wait)
+        except ProcessFailed:  # a kernel or sandbox without pidfd
+            child.kill()
+            child.wait()
+            raise
 
     def _not_started(self, error: ProcessFailed) -> HAProxyError:
         handle, output = self._handle, self._output
@@ -231,11 +240,11 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath)}
 
 
-def _pid_of_master(layout: Layout) -> int | None:
-    """From the pid file, if that process is a HAProxy of this directory."""
+def _pid_of_master(layout: Layout) -> int:
+    """From the pid file, if that process is a HAProxy of this directory; else 0."""
     try:
         pid = int(layout.pid_file.read_text().split()[0])
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError, IndexError):
-        return None
-    return pid if f"{layout.master_socket},mode,600".encode() in arguments else None
+        return 0
+    return pid if f"{layout.master_socket},mode,600".encode() in arguments else 0
