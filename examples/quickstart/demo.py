@@ -29,7 +29,7 @@ PODS = {
     "blog-1": ("127.0.0.1", 9003),
 }
 START_S = 30.0
-STOP_S = 2.5
+STOP_S = 1.5
 
 TRY = f"""
 Serving {os.path.relpath(HERE)}/ at http://localhost:{HTTP_PORT}. In another terminal, try
@@ -142,11 +142,13 @@ def of_this_demo(state: Path) -> Iterator[int]:
 
 
 def stop(daemon: subprocess.Popen[bytes], state: Path) -> None:
-    daemon.terminate()
-    try:
-        daemon.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        print("the daemon did not end in time", file=sys.stderr)
+    for _ in range(2):  # the second signal cuts short what it still waits for
+        daemon.terminate()
+        try:
+            daemon.wait(STOP_S)
+            break
+        except subprocess.TimeoutExpired:
+            continue
     for pid in of_this_demo(state):
         try:
             os.kill(pid, signal.SIGKILL)
