@@ -37,6 +37,11 @@ def _name(_: object, attribute: Attribute[str], value: str) -> None:
         raise InvalidValue(attribute.name, value, "1 to 255 of A-Z a-z 0-9 _ . : -")
 
 
+def _bind_address(instance: object, attribute: Attribute[str], value: str) -> None:
+    if value != "*":
+        _name(instance, attribute, value)
+
+
 def _no_control(_: object, attribute: Attribute[Any], value: object) -> None:
     for text in value if isinstance(value, tuple) else (value,):
         if _CONTROL.search(str(text)):
@@ -157,7 +162,7 @@ class Map:
 class Bind:
     """An address that a frontend listens on. address: ``*`` is any IPv4, ``::`` any IPv6."""
 
-    address: str = field(validator=_name)
+    address: str = field(validator=_bind_address)
     port: int = field(validator=[ge(1), le(65535)])
     options: tuple[str, ...] = field(default=(), validator=_no_control)
 
