@@ -36,7 +36,8 @@ from haproxy.capabilities import Capabilities
 from haproxy.files import Layout, StateDirectory
 from haproxy.local import Binary, LocalProcess
 from haproxy.model import State
-from haproxy.runtime import LiveRuntime, RuntimeClient
+from haproxy.live import LiveRuntime
+from haproxy.runtime import RuntimeClient
 from haproxy_ingress.controller import Controller
 from haproxy_ingress.sources.memory import MemorySource
 from haproxy_ingress.translate import Settings

@@ -6,10 +6,16 @@ them (`haproxy.local`, `haproxy.runtime`, `haproxy.testing`, or your own) can be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from haproxy.ops import Batch, Op
+from attrs import frozen
+
+from haproxy.effects import after, loaded
+from haproxy.errors import ConfigRefused, HAProxyError
+from haproxy.model import Config, Origin
+from haproxy.ops import Batch, Op, Plan, Step
+from haproxy.render import Renderer
 
 
 class Runtime(Protocol):
@@ -27,6 +33,13 @@ class Runtime(Protocol):
         Raises `ProcessChanged` before anything is sent when another worker answers, or afterwards
         when the worker was replaced meanwhile: then nothing is known to be applied. Raises
         `Unreachable`, `DeadlineExceeded` or `Interrupted` when nothing is known.
+        """
+        ...
+
+    def read(self, known: Config, pid: int) -> Config:
+        """*known* with the servers and the rows that worker *pid* really has.
+
+        Raises as `run`, and `UnreadableReply`.
         """
         ...
 
@@ -64,6 +77,75 @@ class Process(Protocol):
         """
         ...
 
+    def alive(self) -> bool:
+        """Whether HAProxy still runs."""
+        ...
+
     def stop(self, grace_s: float) -> None:
         """Finish the requests that are in flight, for at most *grace_s*, then stop."""
         ...
+
+
+@frozen
+class Outcome:
+    """What came of the operations of a plan.
+
+    running: what runs now. busy: what may succeed later. refused: with HAProxy's words.
+    """
+
+    running: Config
+    batch: Batch
+    busy: tuple[Step, ...] = ()
+    refused: tuple[tuple[Step, str], ...] = ()
+
+
+def apply(plan: Plan, running: Config, runtime: Runtime, pid: int) -> Outcome:
+    """Carry out the operations of *plan* on worker *pid*, of which *running* is known to run.
+
+    Raises as `Runtime.run`; then what runs has to be read back.
+    """
+    batch = runtime.run(plan.ops, pid)
+    results = tuple(zip(plan.steps, batch.results, strict=True))
+    return Outcome(
+        after(running, [result.op for result in batch.results if result.status == "done"]),
+        batch,
+        tuple(step for step, result in results if result.status == "busy"),
+        tuple((step, result.reply) for step, result in results if result.status == "refused"),
+    )
+
+
+@frozen
+class Loaded:
+    """What came of loading a configuration.
+
+    running: what the new worker *pid* runs; None when it was refused or failed, for `error`.
+    refused: who asked for the lines that HAProxy refused, with its words.
+    """
+
+    running: Config | None = None
+    pid: int = 0
+    error: HAProxyError | None = None
+    refused: tuple[tuple[Origin, str], ...] = ()
+
+
+def load(
+    config: Config, renderer: Renderer, files: Files, take_over: Callable[[], int] | None
+) -> Loaded:
+    """Publish *config* and have it loaded by *take_over* (`Process.start` or `Process.reload`).
+
+    Without *take_over* the files are only published, for the next start. Servers need ids.
+    Never raises a `HAProxyError`; whatever fails, the files on disk are those that served before.
+    """
+    rendered = renderer.render(config)
+    try:
+        files.publish(rendered.files)
+    except ConfigRefused as error:
+        blamed = ((origin, alert) for alert in error.alerts for origin in rendered.origins(alert))
+        return Loaded(error=error, refused=tuple(blamed))
+    except HAProxyError as error:
+        return Loaded(error=error)
+    try:
+        return Loaded(loaded(config), take_over() if take_over else 0)
+    except HAProxyError as error:
+        files.rollback()
+        return Loaded(error=error)

@@ -40,14 +40,17 @@ class Handle:
             raise ProcessFailed(f"process {pid}: {error.strerror}") from error
 
     def ended(self, within_s: float = 0.0) -> bool:
-        """Whether it is gone, waiting for that at most *within_s*."""
+        """Whether it is gone or let go, waiting for that at most *within_s*."""
+        if self._descriptor < 0:
+            return True
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(within_s * 1000))
 
     def send(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._descriptor, number)
+        if not self.ended():
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
 
     def kill(self) -> None:
         """Its whole group, or it alone when it leads none."""
@@ -58,9 +61,12 @@ class Handle:
         self.ended(_KILL_S)
 
     def close(self) -> None:
+        """Let go of it, and collect its exit status if it has ended."""
         if self._reap and self.ended():
             self._reap()
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @define(eq=False)
@@ -81,9 +87,13 @@ class Output:
         self._reader = threading.Thread(target=self._read, name="haproxy-output", daemon=True)
         self._reader.start()
 
-    def all(self) -> str:
-        """The lines that are kept, once the process has closed its end."""
+    def finish(self) -> None:
+        """Wait, shortly, until the process and all its children have closed their end."""
         self._reader.join(_LAST_WORDS_S)
+
+    def all(self) -> str:
+        """The lines that are kept, once nothing more can come."""
+        self.finish()
         return self._newest(_KEPT_LINES)
 
     def since(self, mark: int, until: str) -> str:

@@ -83,7 +83,7 @@ class Interrupted(HAProxyError):
 
 @define(eq=False)
 class ProcessChanged(HAProxyError):
-    """Another worker answers than the one the batch was meant for; nothing is known to be applied."""
+    """Another worker answers than the batch was meant for; nothing is known to be applied."""
 
     transient = True
     expected: int

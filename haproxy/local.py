@@ -120,7 +120,8 @@ class LocalProcess:
 
     def alive(self) -> bool:
         """Whether the master runs; without it no worker does."""
-        return self._handle is not None and not self._handle.ended()
+        handle = self._handle  # `stop` may take it away meanwhile
+        return handle is not None and not handle.ended()
 
     def start(self) -> int:
         """Start it, or take over one that already runs there: the worker's pid once it serves.
@@ -224,6 +225,8 @@ class LocalProcess:
         handle.send(signal.SIGTERM)
         if not handle.ended(_TERM_S):
             handle.kill()
+        if self._output:
+            self._output.finish()  # only then the workers are gone too, and their ports free
         self._forget()
         for path in (self.layout.master_socket, self.layout.runtime_socket, self.layout.pid_file):
             with suppress(OSError):

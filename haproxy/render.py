@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from operator import itemgetter
 
 from attrs import field, frozen, mutable
@@ -140,11 +141,14 @@ def _structure(config: Config) -> Iterator[Block]:
         yield _section("resolvers", _resolvers(resolvers))
     for frontend in config.frontends:
         yield _section("frontend", _frontend(frontend))
-    askers: dict[str, list[Origin]] = {name: [] for name in config.profiles}
-    for backend in config.backends.values():
-        askers.get(backend.profile, []).extend(backend.origins)
     for name, profile in sorted(config.profiles.items()):
-        yield _section("defaults", _profile(profile), tuple(dict.fromkeys(askers[name])))
+        yield _section("defaults", _profile(profile), _askers(config, name))
+
+
+def _askers(config: Config, profile: str) -> tuple[Origin, ...]:
+    """Who asked for a profile: nobody, if a backend of our own has it too."""
+    users = [backend.origins for backend in config.backends.values() if backend.profile == profile]
+    return tuple(dict.fromkeys(chain.from_iterable(users))) if all(users) else ()
 
 
 def _section(

@@ -5,24 +5,19 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from typing import Self
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
-from haproxy.capabilities import Capabilities
-from haproxy.commands import conversation
 from haproxy.errors import (
     CommandRejected,
     DeadlineExceeded,
     Interrupted,
     InvalidValue,
-    ProcessChanged,
     Unreachable,
 )
-from haproxy.ops import Batch, DelServer, Op, Result, SetAddress
 from haproxy.protocol import Exchange, name_of
 from haproxy.tables import Info, MapRow, ServerState, info, map_rows, servers_state
 
@@ -30,8 +25,6 @@ DEADLINE_S = 5.0
 
 _READ_BYTES = 65_536
 _REDIAL_S = 0.002  # a full backlog of a unix socket cannot be waited for
-_READ_BACK_S = 0.005  # 10,000 new addresses were all visible within 10 ms
-_READINGS = 20
 
 
 @frozen
@@ -128,118 +121,6 @@ def _accepted(command: str, reply: str, refusal: str) -> str:
 
 
 @define(eq=False)
-class LiveRuntime:
-    """The `Runtime` of `haproxy.apply` over a socket.
-
-    address: as for `RuntimeClient`. can: what this HAProxy can do; by default it is asked with
-    every batch. deadline_s: how long a batch may take, whatever its size.
-
-    Every batch has connections of its own, for a new one always reaches the worker that listens
-    now, while an old one goes on reaching a worker that has been replaced.
-    """
-
-    address: str
-    can: Capabilities | None = None
-    deadline_s: float = DEADLINE_S
-
-    def pid(self) -> int:
-        return self._pid(Deadline.after(self.deadline_s))
-
-    def run(self, ops: Sequence[Op], pid: int) -> Batch:
-        """See `haproxy.apply.Runtime`.
-
-        An operation with a value that no command can carry is refused; nothing of it is sent.
-        """
-        deadline = Deadline.after(self.deadline_s)
-        with self._session(deadline) as session:
-            process = info(session.execute(("show info",), deadline)[0])
-            _expect(pid, process.pid)
-            results, sent = _converse(session, ops, deadline)
-            if (self.can or Capabilities.of(process.version)).version >= (3, 0):
-                results = _read_back(session, results, deadline)
-        _expect(pid, self._pid(deadline))
-        return Batch(pid, results, sent)
-
-    def _pid(self, deadline: Deadline) -> int:
-        with self._session(deadline) as session:
-            return info(session.execute(("show info",), deadline)[0]).pid
-
-    @contextmanager
-    def _session(self, deadline: Deadline) -> Iterator[Session]:
-        session = Session(dial(self.address, deadline, "show info"))
-        try:
-            yield session
-        finally:
-            session.close()
-
-
-def _expect(expected: int, found: int) -> None:
-    if found != expected:
-        raise ProcessChanged(expected, found)
-
-
-def _converse(
-    session: Session, ops: Sequence[Op], deadline: Deadline
-) -> tuple[tuple[Result, ...], int]:
-    """The results, and how many commands were sent."""
-    rounds, sent = conversation(ops), 0
-    try:
-        commands = next(rounds)
-        while True:
-            sent += len(commands)
-            commands = rounds.send(session.execute(commands, deadline))
-    except StopIteration as end:
-        return end.value, sent
-
-
-def _read_back(
-    session: Session, results: tuple[Result, ...], deadline: Deadline
-) -> tuple[Result, ...]:
-    """Since HAProxy 3.0 an address changes after the reply, and of two changes one may be lost."""
-    wanted = _addresses(results)
-    for _ in range(_READINGS):
-        wanted = _missing(session, wanted, deadline)
-        if not wanted:
-            return results
-        time.sleep(min(_READ_BACK_S, deadline.left_s))
-    return tuple(_unless_missing(result, wanted) for result in results)
-
-
-Addresses = Mapping[tuple[str, str], tuple[str, int]]
-
-
-def _addresses(results: tuple[Result, ...]) -> Addresses:
-    """Where servers should be now, by backend and name: the last word on each."""
-    wanted: dict[tuple[str, str], tuple[str, int]] = {}
-    for op in (result.op for result in results if result.status == "done"):
-        if isinstance(op, SetAddress):
-            wanted[op.backend, op.server] = (str(ip_address(op.address)), op.port)
-        elif isinstance(op, DelServer):
-            wanted.pop((op.backend, op.server), None)
-    return wanted
-
-
-def _missing(session: Session, wanted: Addresses, deadline: Deadline) -> Addresses:
-    backends = sorted({backend for backend, _ in wanted})
-    tables = session.execute(tuple(f"show servers state {name}" for name in backends), deadline)
-    found = {(row.backend, row.name): (row.address, row.port) for row in _readable(tables)}
-    return {server: socket for server, socket in wanted.items() if found.get(server) != socket}
-
-
-def _readable(tables: tuple[str, ...]) -> Iterator[ServerState]:
-    for table in tables:
-        if not table.startswith("Can't find backend"):
-            yield from servers_state(table)
-
-
-def _unless_missing(result: Result, missing: Addresses) -> Result:
-    op = result.op
-    if isinstance(op, SetAddress) and (op.backend, op.server) in missing:
-        return evolve(result, status="refused")
-    return result
-
-
-@define(eq=False)
 class Session:
     """A connection in prompt mode."""
 
@@ -265,22 +146,23 @@ class Session:
         self._connection.close()
 
     def _turn(self, exchange: Exchange, rest: bytes, deadline: Deadline) -> bytes:
-        """Read or write what is possible now; returns what is still to be written.
+        """Read what is there, else write what is possible; returns what is still to be written.
 
-        In turns, for HAProxy stops reading when nobody takes its replies.
+        HAProxy stops reading when nobody takes its replies, and what it said before it closed is
+        worth more than the failure to write.
         """
-        answered = len(exchange.replies)
         wanted = select.POLLIN | (select.POLLOUT if rest else 0)
         ready = _await(self._connection, wanted, deadline)
         if not ready:
-            raise deadline.exceeded(exchange.waiting_for, answered)
-        with _breaking(exchange.waiting_for, answered):
-            if ready & ~select.POLLOUT:
-                exchange.receive(self._connection.recv(_READ_BYTES))
-                if exchange.ended and not exchange.done:
-                    raise Interrupted(exchange.waiting_for, len(exchange.replies))
-            if ready & select.POLLOUT:
-                rest = rest[_send(self._connection, rest) :]
+            raise deadline.exceeded(exchange.waiting_for, len(exchange.replies))
+        try:
+            if ready == select.POLLOUT:
+                return rest[_send(self._connection, rest) :]
+            exchange.receive(self._connection.recv(_READ_BYTES))
+        except OSError as error:
+            raise Interrupted(exchange.waiting_for, len(exchange.replies)) from error
+        if exchange.ended and not exchange.done:
+            raise Interrupted(exchange.waiting_for, len(exchange.replies))
         return rest
 
 
@@ -348,12 +230,12 @@ def _host_port(address: str) -> tuple[str, int]:
 
 
 @contextmanager
-def _breaking(command: str, answered: int = 0) -> Iterator[None]:
+def _breaking(command: str) -> Iterator[None]:
     """What the system says of a broken connection becomes `Interrupted`."""
     try:
         yield
     except OSError as error:
-        raise Interrupted(command, answered) from error
+        raise Interrupted(command, 0) from error
 
 
 def _send(connection: socket.socket, data: bytes | memoryview) -> int:

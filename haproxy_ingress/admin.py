@@ -142,14 +142,15 @@ class _Handler(BaseHTTPRequestHandler):
     """One request a connection."""
 
     server: _Server
-    server_version = "haproxy-ingress"
-    sys_version = ""
 
     def parse_request(self) -> bool:
         """Answers here, before the base class looks for a method of its own for the verb."""
         if super().parse_request():
             self._send(_answer(self.server.view, self.command, urlsplit(self.path).path))
         return False
+
+    def version_string(self) -> str:
+        return "haproxy-ingress"
 
     def _send(self, page: _Page) -> None:
         self.send_response(page.status)

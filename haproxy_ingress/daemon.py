@@ -19,7 +19,7 @@ from haproxy.capabilities import Capabilities
 from haproxy.errors import HAProxyError, InvalidValue
 from haproxy.files import Layout, StateDirectory
 from haproxy.local import Binary, LocalProcess
-from haproxy.runtime import LiveRuntime
+from haproxy.live import LiveRuntime
 from haproxy_ingress import logs
 from haproxy_ingress.admin import Admin, AdminFailed
 from haproxy_ingress.controller import Controller
@@ -31,7 +31,6 @@ GRACE_S = 25.0  # Kubernetes kills a pod after 30 s
 HURRIED_S = 1.0
 
 _LOG = logging.getLogger(__name__)
-_HAPROXY_LOG = logging.getLogger("haproxy")
 _IPV6 = Path("/proc/net/if_inet6")
 
 
@@ -57,9 +56,10 @@ def run(options: Options, version: str) -> None:
     layout = _layout(options)
     try:
         with _opened(StateDirectory.open(layout, binary.check)) as files:
-            process = LocalProcess(layout, binary, log=_HAPROXY_LOG.info)
+            process = LocalProcess(layout, binary, log=logs.haproxy_said)
             controller = _controller(options, files, process, layout, can)
             controller.metrics.build(version, binary.version())
+            _LOG.info("haproxy-ingress %s on HAProxy %s", version, binary.version())
             _serve(options, controller, process, shutdown)
     except (HAProxyError, AdminFailed) as error:
         raise Failed(str(error)) from error
@@ -68,6 +68,7 @@ def run(options: Options, version: str) -> None:
 def _serve(options: Options, controller: Controller, process: Process, shutdown: Shutdown) -> None:
     admin = Admin(Dashboard(controller, shutdown), options.admin_address, options.admin_port)
     admin.start()
+    _LOG.info("state in %s, admin port %s on %s", options.state_dir, admin.port, admin.address)
     try:
         shutdown.tell(controller.stop)
         controller.run()
@@ -109,6 +110,7 @@ def _controller(
         can=can,
         reload_interval_s=options.reload_interval_ms / 1e3,
         on_decision=logs.decided,
+        on_diagnostic=logs.found,
     )
 
 

@@ -55,6 +55,18 @@ class Diagnostic:
     level: Level = Level.ERROR
     hint: str = ""
 
+    def to_json(self) -> dict[str, str]:
+        return {
+            "kind": self.ref.kind,
+            "namespace": self.ref.namespace,
+            "name": self.ref.name,
+            "level": self.level.value,
+            "reason": self.why.value,
+            "field": self.field,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
     def __str__(self) -> str:
         where = f"{self.ref}: {self.field}" if self.field else str(self.ref)
         return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")

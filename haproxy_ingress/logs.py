@@ -8,9 +8,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from haproxy_ingress.diagnostics import Diagnostic, Level
 from haproxy_ingress.journal import Decision
 
 _LOG = logging.getLogger("haproxy_ingress")
+_HAPROXY = logging.getLogger("haproxy")
+_LEVELS = {"[ALERT]": logging.WARNING, "[EMERG]": logging.WARNING, "[WARNING]": logging.INFO}
 _OURS = ("haproxy", "haproxy_ingress")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -31,6 +34,22 @@ def decided(decision: Decision) -> None:
     """Log a decision; as JSON with all its fields."""
     level = logging.INFO if decision.result == "ok" else logging.WARNING
     _LOG.log(level, "%s", decision.to_log_line(), extra={"decision": decision})
+
+
+def haproxy_said(line: str) -> None:
+    """Log a line that HAProxy printed.
+
+    Every proxy that an old worker gives up is a warning to HAProxy, thousands of them a reload.
+    """
+    stopped = line.startswith("[WARNING]") and " stopped (" in line
+    level = next((level for mark, level in _LEVELS.items() if line.startswith(mark)), logging.DEBUG)
+    _HAPROXY.log(logging.DEBUG if stopped else level, "%s", line)
+
+
+def found(diagnostic: Diagnostic) -> None:
+    """Log what is wrong with an object."""
+    level = logging.ERROR if diagnostic.level is Level.ERROR else logging.WARNING
+    _LOG.log(level, "%s", diagnostic)
 
 
 class TextLines(logging.Formatter):

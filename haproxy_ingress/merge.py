@@ -76,10 +76,15 @@ class _Claim:
 
 @define
 class Merge:
-    """All fragments as one configuration. config: the result so far."""
+    """All fragments as one configuration.
+
+    config: the result so far. conflicts: by row. news: the conflicts that are new; for whoever
+    reads them to clear.
+    """
 
     config: Config
     conflicts: dict[str, tuple[Diagnostic, ...]] = field(factory=dict, init=False)
+    news: list[Diagnostic] = field(factory=list, init=False)
     _claims: dict[str, list[_Claim]] = field(factory=dict, init=False)
     _rows: Counter[tuple[str, bool]] = field(factory=Counter, init=False)
     _needs: dict[str, dict[Ref, Need]] = field(factory=dict, init=False)
@@ -131,13 +136,14 @@ class Merge:
         """The row of *key*, and whether its host is known and has regular expressions."""
         claims = self._claims.get(key, [])
         winner = claims[0] if claims else None
-        self.conflicts.pop(key, None)
+        before = self.conflicts.pop(key, ())
         regex = key.startswith("^")
         there = edits.row(REGEX if regex else ROUTES, key, _row(winner))
         if winner:
             rivals = (one for one in claims[1:] if one.rank[0] == winner.rank[0])
             if found := tuple(_conflict(winner, rival) for rival in rivals):
                 self.conflicts[key] = found
+                self.news += (one for one in found if one not in before)
         self._rows[host, regex] += bool(winner) - there
         flag = REGEX_FLAG if self._rows[host, True] else PLAIN_FLAG
         known = self._rows[host, True] or self._rows[host, False]

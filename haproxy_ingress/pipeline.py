@@ -46,6 +46,7 @@ class Pipeline:
     _users: Counter[Need] = field(factory=Counter, init=False)
     _effective: dict[Ref, Fragment] = field(factory=dict, init=False)
     _good: dict[Ref, Fragment] = field(factory=dict, init=False)
+    _news: list[Diagnostic] = field(factory=list, init=False)
     _unproven: set[Ref] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -61,12 +62,18 @@ class Pipeline:
 
     def update(self, changes: Iterable[Change]) -> Changed:
         """Take changes in. Returns where `config` may differ from before."""
+        changes = tuple(changes)
         touched = self.store.update(changes)
+        self._news += (found for change in changes for found in change.diagnostics)
         for ref in touched & self.quarantined.keys():
             del self.quarantined[ref]
         ingresses = {ref for ref in touched if ref.kind == "Ingress"}
         gone = ingresses - self.store.objects.keys()
         redone = self._fragments.update(self.store, touched, add=ingresses - gone, drop=gone)
+        for one in redone.values():
+            known = one.before.diagnostics if one.before else ()
+            now = one.after.diagnostics if one.after else ()
+            self._news += (found for found in now if found not in known)
         return self._commit(redone.keys() | touched & self._effective.keys(), touched)
 
     def quarantine(self, ref: Ref, message: str) -> Changed:
@@ -74,7 +81,8 @@ class Pipeline:
 
         Its last good fragment stands in; without one its routes answer 503.
         """
-        self.quarantined[ref] = Diagnostic(ref, Why.QUARANTINED, "", message)
+        self.quarantined[ref] = found = Diagnostic(ref, Why.QUARANTINED, "", message)
+        self._news.append(found)
         return self._commit({ref}, frozenset())
 
     def accepted(self) -> None:
@@ -85,6 +93,13 @@ class Pipeline:
             else:
                 self._good.pop(ref, None)
         self._unproven.clear()
+
+    def news(self) -> tuple[Diagnostic, ...]:
+        """What was found since it was last asked."""
+        news = tuple(dict.fromkeys((*self._news, *self._merge.news)))
+        self._news.clear()
+        self._merge.news.clear()
+        return news
 
     def diagnostics(self) -> Iterator[Diagnostic]:
         """Everything that is wrong now."""

@@ -6,6 +6,7 @@ through a `View`, which notes what they read, also what they looked for and did 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -26,10 +27,14 @@ def slices_ref(namespace: str, service: str) -> Ref:
 
 @mutable
 class Store:
-    """Objects by reference, EndpointSlices also by Service; diagnostics of unreadable objects."""
+    """Objects by reference, EndpointSlices also by Service; diagnostics of unreadable objects.
+
+    counts: objects by kind.
+    """
 
     objects: dict[Ref, Resource] = field(factory=dict, init=False)
     diagnostics: dict[Ref, tuple[Diagnostic, ...]] = field(factory=dict, init=False)
+    counts: Counter[str] = field(factory=Counter, init=False)
     default_classes: dict[str, IngressClass] = field(factory=dict, init=False)
     _slices: dict[Ref, dict[Ref, EndpointSlice]] = field(factory=dict, init=False)
 
@@ -56,6 +61,7 @@ class Store:
         old = self.objects.get(ref)
         if old == new:
             return set()
+        self.counts[ref.kind] += (new is not None) - (old is not None)
         if new is None:
             del self.objects[ref]
         else:

@@ -19,7 +19,8 @@ from haproxy.errors import (
     Unreachable,
 )
 from haproxy.ops import SetWeight
-from haproxy.runtime import LiveRuntime, RuntimeClient, ask
+from haproxy.live import LiveRuntime
+from haproxy.runtime import RuntimeClient, ask
 
 
 @pytest.fixture

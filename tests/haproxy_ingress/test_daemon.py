@@ -62,7 +62,7 @@ def test_settings() -> None:
 
 @define
 class Drained:
-    """A process that notes how it was stopped; patience is what happens while it drains."""
+    """A process that notes how it was stopped. interrupt: a signal comes while it drains."""
 
     graces: list[float] = field(factory=list)
     interrupt: bool = False
@@ -72,6 +72,9 @@ class Drained:
 
     def reload(self) -> int:
         return 1
+
+    def alive(self) -> bool:
+        return True
 
     def stop(self, grace_s: float) -> None:
         self.graces.append(grace_s)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from haproxy_ingress.journal import Decision
-from haproxy_ingress.logs import JsonLines, TextLines, decided
+from haproxy_ingress.logs import JsonLines, TextLines, decided, haproxy_said
 
 WHEN = {"created": 1_700_000_000.25}
 
@@ -59,3 +59,19 @@ def test_a_decision(result: Any, level: str, caplog: pytest.LogCaptureFixture) -
     assert said.levelname == level
     assert said.getMessage() == decision.to_log_line()
     assert json.loads(JsonLines().format(said))["decision"] == decision.to_json()
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("[ALERT]    (7) : parsing [haproxy.cfg:3]", "WARNING"),
+        ("[WARNING]  (7) : Server default_web_80/a is DOWN", "INFO"),
+        ("[WARNING]  (7) : Proxy default_web_80 stopped (cumulated conns: FE: 0, BE: 1).", "DEBUG"),
+        ("[NOTICE]   (7) : New worker (8) forked", "DEBUG"),
+        ("", "DEBUG"),
+    ],
+)
+def test_what_haproxy_prints(line: str, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "haproxy"):
+        haproxy_said(line)
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [(level, line)]

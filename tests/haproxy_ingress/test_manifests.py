@@ -369,7 +369,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        pytest.param("a: [", "line 1, column 5: ", id="syntax"),
+        pytest.param("a:\n- [b", "line 2, column 6: ", id="syntax"),
         pytest.param("a: b\n\tc: d", "line 2, column 1: ", id="tab"),
         pytest.param("a: *b", "undefined alias", id="no-anchor"),
         pytest.param("a: &a [*a]", "line 1, column 8: an alias inside", id="recursive"),

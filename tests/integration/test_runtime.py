@@ -40,7 +40,8 @@ from haproxy.ops import (
     SetState,
     SetWeight,
 )
-from haproxy.runtime import LiveRuntime, RuntimeClient, ask
+from haproxy.live import LiveRuntime
+from haproxy.runtime import RuntimeClient, ask
 from haproxy.tables import MapRow, ServerState
 
 pytestmark = pytest.mark.integration

@@ -1,0 +1,291 @@
+"""One HAProxy, kept at a desired configuration: plan, apply, load, read back.
+
+Owned by one thread; loads run in another and come back through `Driver.take`. While a reload runs,
+operations go on to the worker that serves; when the new one has taken over, what it loaded is what
+runs, and the next round brings it up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from math import inf
+from typing import Literal
+
+from attrs import define, field, frozen
+
+from haproxy.apply import Files, Outcome, Process, Runtime, apply
+from haproxy.capabilities import Capabilities
+from haproxy.errors import CommandRejected, HAProxyError
+from haproxy.model import Config, Origin
+from haproxy.ops import Batch, Cause, DelBackend, DelServer, Plan, Reason, ReplaceMap, Step
+from haproxy.plan import Changed, plan
+from haproxy_ingress import journal
+from haproxy_ingress.loader import Finished, Loader
+
+_BUSY_S = 0.1  # how soon a server with connections is tried again, doubled each time
+_LAST_BUSY_S = 5.0
+_READ_BACK_S = 0.2
+_PUBLISH_S = 1.0  # how long after an operation the files on disk follow
+_SHOWN = 50  # reasons in a report; a burst has thousands of the same kind
+
+
+@define
+class Since:
+    """What a report is about. arrived_s: of the oldest cause, by the monotonic clock."""
+
+    causes: list[journal.Cause] = field(factory=list)
+    arrived_s: float = inf
+
+    def take(self, other: Since) -> None:
+        """Add *other* and leave it empty."""
+        self.causes += other.causes
+        self.arrived_s = min(self.arrived_s, other.arrived_s)
+        other.causes, other.arrived_s = [], inf
+
+
+@frozen
+class Report:
+    """What was done, why, and how it went. Moments by the monotonic clock.
+
+    batch: what HAProxy was sent, if it answered. cause: the foremost reason of a reload, None for
+    a start. refused: who asked for what HAProxy refused, with its words.
+    """
+
+    action: Literal["none", "runtime", "reload"]
+    causes: tuple[journal.Cause, ...]
+    arrived_s: float
+    began_s: float
+    planned_s: float
+    ended_s: float
+    reasons: tuple[str, ...] = ()
+    batch: Batch | None = None
+    cause: Cause | None = None
+    error: HAProxyError | None = None
+    refused: tuple[tuple[Origin, str], ...] = ()
+
+
+@define(eq=False)
+class Driver:
+    """Brings a HAProxy to what it should run, round by round, and reports what it did.
+
+    interval_s: at most one reload in so long. clock: monotonic, in seconds. finished: gets the
+    end of a load from its thread; it has to come back through `take`.
+    """
+
+    files: Files
+    process: Process
+    runtime: Runtime
+    can: Capabilities
+    interval_s: float
+    clock: Callable[[], float]
+    finished: Callable[[Finished], None]
+    report: Callable[[Report], None]
+    running: Config | None = field(default=None, init=False)
+    pid: int = field(default=0, init=False)
+    loader: Loader = field(init=False)
+    _known: bool = field(default=True, init=False)  # whether `running` is what really runs
+    _changed: Changed | None = field(factory=Changed, init=False)  # None: anything may differ
+    _since: Since = field(factory=Since, init=False)
+    _wanted: tuple[Reason, ...] = field(default=(), init=False)  # why a reload is wanted
+    _wanted_since: Since = field(factory=Since, init=False)
+    _loading_since: Since = field(factory=Since, init=False)
+    _busy: frozenset[str] = field(factory=frozenset, init=False)  # backends with servers to go
+    _busy_s: float = field(default=_BUSY_S, init=False)
+    _refused: frozenset[str] = field(factory=frozenset, init=False)
+    _retry_at_s: float = field(default=inf, init=False)
+    _publish_at_s: float = field(default=inf, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.loader = Loader(self.files, self.process, self.interval_s, self.clock, self.finished)
+
+    def round(self, desired: Config, changed: Changed, since: Since) -> None:
+        """Do what can be done now. changed: where *desired* differs from the last round's."""
+        self._since.take(since)
+        if self._changed is not None:
+            self._changed |= changed
+        now_s = self.clock()
+        if self.running is None or not (self.loader.loading or self.process.alive()):
+            self._start(desired, now_s)
+            return
+        if not self._known and not self._read_back(now_s):
+            return
+        if (
+            self._changed is None
+            or self._changed
+            or self._since.causes
+            or now_s >= self._retry_at_s
+        ):
+            self._advance(desired, self.running, now_s)
+        if not self.loader.loading:
+            self._load(desired, now_s)
+
+    def take(self, done: Finished) -> None:
+        """The end of a load."""
+        self.loader.end(done)
+        loaded = done.loaded
+        if loaded.running is not None and done.kind != "publish":
+            self.running, self.pid = loaded.running, loaded.pid
+            self._known, self._changed = True, None
+            self._busy, self._busy_s, self._retry_at_s = frozenset(), _BUSY_S, inf
+        if loaded.error and done.kind == "reload":
+            self._wanted += done.reasons
+            self._wanted_since.take(self._copy(self._loading_since))
+        if loaded.error and done.kind == "publish":
+            self._publish_at_s = done.ended_s
+        if done.kind != "publish" or loaded.error:
+            self._tell_loaded(done)
+
+    @property
+    def settled(self) -> bool:
+        """Whether what should run does, as far as it goes without a change."""
+        return not self._wanted and self.loader.loading in (None, "publish")
+
+    def due_s(self) -> float:
+        """When the next round is due, by the clock, if nothing happens before."""
+        if self.loader.loading:
+            return self._retry_at_s if self._known else inf
+        reload_s = self.loader.due_s if self._wanted or self.running is None else inf
+        publish_s = max(self._publish_at_s, self.loader.publish_due_s)
+        return min(self._retry_at_s, reload_s, publish_s)
+
+    def _start(self, desired: Config, now_s: float) -> None:
+        if not self.loader.loading and now_s >= self.loader.due_s:
+            self._loading_since.take(self._since)
+            self.loader.begin("start", desired, self.running or Config())
+
+    def _advance(self, desired: Config, running: Config, now_s: float) -> None:
+        """Plan, and carry out what needs no reload."""
+        changed, self._changed = self._changed, Changed()
+        if changed is not None:
+            changed |= Changed(backends=self._busy)
+        self._busy, self._retry_at_s = frozenset(), inf
+        found = plan(running, desired, self.can, changed)
+        if found.reload:
+            self._wanted += found.reload[: _SHOWN - len(self._wanted)]
+            self._wanted_since.take(self._copy(self._since))
+        outcome, error, planned_s = None, None, self.clock()
+        if found.steps:
+            try:
+                outcome = apply(found, running, self.runtime, self.pid)
+                self._settle(outcome, planned_s)
+            except HAProxyError as problem:
+                self._known, self._retry_at_s, error = False, now_s, problem
+        since, self._since = self._since, Since()
+        retried = not since.causes and outcome is not None and not outcome.refused
+        if not retried and (found.steps or not found.reload):
+            self.report(_applied(found, since, outcome, error, (now_s, planned_s, self.clock())))
+
+    def _settle(self, outcome: Outcome, now_s: float) -> None:
+        """Take note of what operations led to."""
+        self.running = outcome.running
+        self._publish_at_s = min(self._publish_at_s, now_s + _PUBLISH_S)
+        leaving = (step.op for step in outcome.busy)
+        self._busy = frozenset(
+            op.backend for op in leaving if isinstance(op, DelServer | DelBackend)
+        )
+        self._retry_at_s = now_s + self._busy_s if self._busy else inf
+        self._busy_s = min(self._busy_s * 2, _LAST_BUSY_S) if self._busy else _BUSY_S
+        nobody = {str(step.reason) for step, reply in outcome.refused if not _blamed(step, reply)}
+        if again := nobody & self._refused:
+            # Read back and tried again in vain: only a reload settles it.
+            self._wanted += tuple(Reason(text, "refused", cause=Cause.DRIFT) for text in again)
+        elif nobody:
+            self._known, self._retry_at_s = False, now_s
+        self._refused = frozenset(nobody)
+
+    def _read_back(self, now_s: float) -> bool:
+        """Find out what runs when it is not known. Returns whether it is now.
+
+        A load that runs will tell; one that starts HAProxy again, too.
+        """
+        if self.loader.loading in ("start", "reload") or now_s < self._retry_at_s:
+            return False
+        assert self.running is not None
+        try:
+            pid = self.runtime.pid()
+            self.running = self.runtime.read(self.running, pid)
+        except HAProxyError:
+            self._retry_at_s = self.clock() + _READ_BACK_S
+            return False
+        self.pid, self._known, self._changed, self._retry_at_s = pid, True, None, inf
+        return True
+
+    def _load(self, desired: Config, now_s: float) -> None:
+        """Begin the reload that is wanted, or bring the files up to what runs."""
+        assert self.running is not None
+        if self._wanted and now_s >= self.loader.due_s:
+            wanted, self._wanted = self._wanted, ()
+            # What was wanted may be gone by now; what is told is what differs still.
+            forced = tuple(reason for reason in wanted if reason.cause is Cause.DRIFT)
+            reasons = plan(self.running, desired, self.can).reload + forced
+            if reasons:
+                self._loading_since.take(self._wanted_since)
+                self._publish_at_s = inf
+                self.loader.begin("reload", desired, self.running, reasons)
+                return
+            self._wanted_since = Since()
+        if now_s >= max(self._publish_at_s, self.loader.publish_due_s) and not self._wanted:
+            self._publish_at_s = inf
+            self.loader.begin("publish", desired, self.running)
+
+    def _tell_loaded(self, done: Finished) -> None:
+        since, self._loading_since = self._loading_since, Since()
+        start = done.kind == "start"
+        self.report(
+            Report(
+                "reload",
+                tuple(since.causes),
+                min(since.arrived_s, done.began_s),
+                done.began_s,
+                done.began_s,
+                done.ended_s,
+                ("start",) if start else tuple(str(one) for one in done.reasons[:_SHOWN]),
+                cause=None if start or not done.reasons else done.reasons[0].cause,
+                error=done.loaded.error,
+                refused=done.loaded.refused,
+            )
+        )
+
+    @staticmethod
+    def _copy(since: Since) -> Since:
+        return Since(list(since.causes), since.arrived_s)
+
+
+def _applied(
+    found: Plan,
+    since: Since,
+    outcome: Outcome | None,
+    error: HAProxyError | None,
+    moments_s: tuple[float, float, float],
+) -> Report:
+    began_s, planned_s, ended_s = moments_s
+    refused = outcome.refused if outcome else ()
+    if refused:
+        step, reply = refused[0]
+        error = CommandRejected(str(step.reason), reply.strip())
+    return Report(
+        "runtime" if found.steps else "none",
+        tuple(since.causes),
+        min(since.arrived_s, began_s),
+        began_s,
+        planned_s,
+        ended_s,
+        tuple(str(step.reason) for step in islice(found.steps, _SHOWN)),
+        outcome.batch if outcome else None,
+        error=error,
+        refused=tuple(
+            (who, reply.strip()) for step, reply in refused for who in _blamed(step, reply)
+        ),
+    )
+
+
+def _blamed(step: Step, reply: str) -> tuple[Origin, ...]:
+    """Who asked for what was refused, if that can be told."""
+    if isinstance(step.op, ReplaceMap):
+        return tuple(
+            row.origin
+            for key, row in step.op.rows.items()
+            if row.origin is not None and key in reply
+        )
+    return () if step.reason.origin is None else (step.reason.origin,)

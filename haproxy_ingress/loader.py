@@ -1,0 +1,96 @@
+"""Loads run beside the worker: one at a time, the first at once, then not too often.
+
+Rendering, checking and reloading take time that no endpoint should wait for. The thread here only
+works on frozen values and hands its result over as an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from attrs import define, field, frozen
+
+from haproxy.apply import Files, Loaded, Process, load
+from haproxy.model import Config
+from haproxy.ops import Reason
+from haproxy.plan import resolved
+from haproxy.render import Renderer
+
+Kind = Literal["start", "reload", "publish"]
+_FIRST_RETRY_S = 1.0
+_LAST_RETRY_S = 30.0
+_REFUSED_RETRY_S = 0.05  # somebody was blamed; what is left deserves to be tried soon
+
+
+@frozen
+class Finished:
+    """The end of a load. began_s, ended_s: by the monotonic clock."""
+
+    kind: Kind
+    reasons: tuple[Reason, ...]
+    loaded: Loaded
+    began_s: float
+    ended_s: float
+
+
+@define
+class Loader:
+    """The load that runs, and when the next one may begin.
+
+    interval_s: the least time between the begins of two reloads. clock: monotonic, in seconds.
+    """
+
+    files: Files
+    process: Process
+    interval_s: float
+    clock: Callable[[], float]
+    finished: Callable[[Finished], None]
+    loading: Kind | None = field(default=None, init=False)
+    due_s: float = field(default=0.0, init=False)
+    publish_due_s: float = field(default=0.0, init=False)
+    _failures: int = field(default=0, init=False)
+    _renderer: Renderer = field(factory=Renderer, init=False)
+    _thread: ThreadPoolExecutor = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    def begin(
+        self, kind: Kind, desired: Config, running: Config, reasons: tuple[Reason, ...] = ()
+    ) -> None:
+        """Render *desired*, publish it and, unless it is only to be published, have it loaded."""
+        self.loading = kind
+        self._thread.submit(self._work, kind, desired, running, reasons, self.clock())
+
+    def end(self, done: Finished) -> None:
+        """Take note of an end: a failure delays the next try, longer each time."""
+        self.loading = None
+        error, refused = done.loaded.error, bool(done.loaded.refused)
+        self._failures = self._failures + 1 if error else 0
+        if error:
+            first = _REFUSED_RETRY_S if refused else _FIRST_RETRY_S
+            doubled = first * 2 ** min(self._failures - 1, 10)
+            self.due_s = self.publish_due_s = done.ended_s + min(doubled, _LAST_RETRY_S)
+        elif done.kind == "reload":
+            self.due_s = done.began_s + self.interval_s
+        elif done.kind == "publish":
+            # At most a tenth of the time, however large the configuration is.
+            self.publish_due_s = done.ended_s + 9 * (done.ended_s - done.began_s)
+
+    def close(self) -> None:
+        """Return when nothing is being loaded any more."""
+        self._thread.shutdown(wait=True)
+
+    def _work(
+        self,
+        kind: Kind,
+        desired: Config,
+        running: Config,
+        reasons: tuple[Reason, ...],
+        began_s: float,
+    ) -> None:
+        take_over = {"start": self.process.start, "reload": self.process.reload, "publish": None}
+        done = load(resolved(desired, running), self._renderer, self.files, take_over[kind])
+        self.finished(Finished(kind, reasons, done, began_s, self.clock()))
