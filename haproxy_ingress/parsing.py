@@ -141,7 +141,7 @@ def _created(metadata: Node) -> str:
             value = datetime.fromisoformat(value)
         if isinstance(value, datetime):
             zoned = value if value.tzinfo else value.replace(tzinfo=UTC)
-            return zoned.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return zoned.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
     except (ValueError, OverflowError):  # a 13th month; a zone before the year 1
         pass
     metadata.wrong("creationTimestamp", "a time such as 2024-05-01T12:00:00Z")

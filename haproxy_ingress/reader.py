@@ -171,17 +171,18 @@ class Node:
 
     def prose(self, key: str) -> dict[str, str]:
         """A mapping of keys to texts that may span lines: annotations."""
-        here = self.child(key)
-        if len(here._values) > MAX_ITEMS:
-            self.wrong(key, f"at most {MAX_ITEMS} keys")
-            return {}
-        return dict(here._entries())
+        return self.child(key)._prose()  # noqa: SLF001
 
-    def _entries(self) -> Iterator[tuple[str, str]]:
-        for key, value in self._values.items():
-            name = self._text("", key, MAX_KEY_BYTES)
-            place = f"[{shown(key)}]"
-            yield name, self._text(place, value, MAX_ANNOTATION_BYTES, _CONTROL_IN_PROSE)
+    def _prose(self) -> dict[str, str]:
+        if len(self._values) > MAX_ITEMS:
+            self._note("", f"{len(self._values)} keys are not allowed", f"at most {MAX_ITEMS}")
+            return {}
+        return {
+            self._text("", key, MAX_KEY_BYTES): self._text(
+                f"[{shown(key)}]", value, MAX_ANNOTATION_BYTES, _CONTROL_IN_PROSE
+            )
+            for key, value in self._values.items()
+        }
 
     def _text(
         self, key: str, value: object, limit: int, control: re.Pattern[str] = _CONTROL

@@ -69,7 +69,7 @@ def test_what_is_put_later_comes_at_once_and_a_batch_stays_a_batch() -> None:
 def test_dicts_and_lists_are_read() -> None:
     memory = source()
     log = started(memory)
-    memory.put({"apiVersion": "v1", "kind": "List", "items": [ONE_AS_DICT, {"kind": "List"}]})
+    memory.put({"apiVersion": "v1", "kind": "List", "items": [ONE_AS_DICT, {"kind": "Ingress"}]})
     assert log.entries[1] is not None
     one, other = log.entries[1]
     assert one == Change(ONE.ref, ONE, 7.0)
