@@ -18,8 +18,8 @@ from haproxy.apply import Process
 from haproxy.capabilities import Capabilities
 from haproxy.errors import HAProxyError, InvalidValue
 from haproxy.files import Layout, StateDirectory
-from haproxy.local import Binary, LocalProcess
 from haproxy.live import LiveRuntime
+from haproxy.local import Binary, LocalProcess
 from haproxy_ingress import logs
 from haproxy_ingress.admin import Admin, AdminFailed
 from haproxy_ingress.controller import Controller
@@ -61,7 +61,7 @@ def run(options: Options, version: str) -> None:
             controller.metrics.build(version, binary.version())
             _LOG.info("haproxy-ingress %s on HAProxy %s", version, binary.version())
             _serve(options, controller, process, shutdown)
-    except (HAProxyError, AdminFailed) as error:
+    except (HAProxyError, AdminFailed, OSError) as error:
         raise Failed(str(error)) from error
 
 

@@ -96,12 +96,18 @@ def test_a_signal_ends_the_loop_and_haproxy_drains(number: signal.Signals) -> No
     shutdown, stopped, process = Shutdown(0.0), Event(), Drained()
     shutdown.listen()
     shutdown.tell(stopped.set)
-    assert not shutdown.leaving
     os.kill(os.getpid(), number)
     assert stopped.wait(PATIENCE_S)
     assert shutdown.leaving
     shutdown.drain(process)
     assert process.graces == [GRACE_S]
+
+
+def test_without_a_signal_nobody_leaves() -> None:
+    shutdown, stopped = Shutdown(0.0), Event()
+    shutdown.tell(stopped.set)
+    assert not stopped.wait(0.05)
+    assert not shutdown.leaving
 
 
 def test_a_signal_before_the_loop_is_not_lost() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from haproxy_ingress.diagnostics import Diagnostic, Ref, Why
 from haproxy_ingress.journal import Decision
-from haproxy_ingress.logs import JsonLines, TextLines, decided, haproxy_said
+from haproxy_ingress.logs import JsonLines, TextLines, decided, found, haproxy_said
 
 WHEN = {"created": 1_700_000_000.25}
 
@@ -75,3 +76,10 @@ def test_what_haproxy_prints(line: str, level: str, caplog: pytest.LogCaptureFix
     with caplog.at_level("DEBUG", "haproxy"):
         haproxy_said(line)
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [(level, line)]
+
+
+def test_a_finding(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "haproxy_ingress"):
+        found(Diagnostic(Ref("Ingress", "a", "b"), Why.INVALID, "spec", "wrong"))
+    assert [one.levelname for one in caplog.records] == ["ERROR"]
+    assert "Ingress a/b: spec: wrong" in caplog.text
