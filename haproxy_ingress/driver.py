@@ -172,8 +172,8 @@ class Driver:
             except HAProxyError as problem:
                 self._known, self._retry_at_s, error = False, now_s, problem
         since, self._since = self._since, Since()
-        retried = not since.causes and outcome is not None and not outcome.refused
-        if not retried and (found.steps or not found.reload):
+        asked = since.causes and (found.steps or not found.reload)
+        if asked or error or not all(isinstance(op, DelServer) for op in found.ops):
             self.report(_applied(found, since, outcome, error, (now_s, planned_s, self.clock())))
 
     def _settle(self, outcome: Outcome, now_s: float) -> None:

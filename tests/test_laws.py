@@ -20,12 +20,12 @@ MAX_LINES = 400
 ROOMS = {
     "haproxy": """
         errors units capabilities model render ops effects plan protocol tables observe commands
-        runtime dataplane files child master local apply testing __init__ __main__
+        runtime live dataplane files child master local apply testing __init__ __main__
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds legacy
         parsing sources kube store memo annotations dialects routing translate members merge
-        pipeline journal metrics logs admin loader controller testing __init__ daemon client cli
+        pipeline journal metrics logs admin loader driver controller testing __init__ daemon client cli
         __main__
     """.split(),
 }
@@ -173,8 +173,10 @@ def is_write(node: ast.Call) -> bool:
         case "open":
             return is_open(node) and bool(set(opens(node)) & set("wax+?"))
         case "replace":
-            # Of a string it takes two arguments, of a datetime or a record only named ones.
-            return owner(node) in {None, "os"} or len(node.args) == 1
+            # Of a string it takes two arguments, of a datetime only named ones; of what else has
+            # such a method, only the name tells.
+            about_files = re.search("[Pp]ath|file|folder|link| / ", ast.unparse(node.func))
+            return owner(node) in {None, "os"} or (len(node.args) == 1 and bool(about_files))
         case "remove" | "link":
             return owner(node) == "os"  # elsewhere it changes a collection
         case name:
@@ -267,6 +269,7 @@ LAWS: tuple[Check, ...] = (
         (writes, "haproxy_ingress.cli", "path.write_text(text)"),
         (writes, "haproxy_ingress.cli", "os.replace(old, new)"),
         (writes, "haproxy_ingress.cli", "path.replace(new)"),
+        (writes, "haproxy_ingress.cli", "(folder / name).replace(new)"),
         (writes, "haproxy_ingress.cli", "os.remove(path)"),
         (writes, "haproxy_ingress.cli", "import shutil"),
         (reads, "haproxy_ingress.store", "open(path)"),
@@ -300,6 +303,7 @@ def test_a_breach_is_found(check: Check, module: str, source: str) -> None:
         (writes, "haproxy_ingress.cli", "open(path)"),
         (writes, "haproxy_ingress.cli", "os.open(path, os.O_RDONLY | os.O_CLOEXEC)"),
         (writes, "haproxy_ingress.daemon", "StateDirectory.open(layout)"),
+        (writes, "haproxy_ingress.sources.manifests", "catalogue.replace(fresh)"),
         (writes, "haproxy_ingress.merge", "name.replace('a', 'b'); names.remove(name)"),
         (reads, "haproxy_ingress.sources.manifests", "path.read_bytes()"),
         (impurity, "haproxy.runtime", "import time"),
