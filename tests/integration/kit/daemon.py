@@ -106,12 +106,22 @@ class Daemon:
     # what HAProxy says
 
     def served(self) -> Served:
-        """From ``show proc``: the count is the master's, failed reloads included."""
-        rows = [row.split() for row in ask(self.state / "master.sock", "show proc").splitlines()]
+        """From ``show proc``: the count is the master's, failed reloads included.
+
+        Up to 3.0 the master answers nobody while it reloads.
+        """
+        self.wait_for(self._processes)
+        rows = [row.split() for row in self._processes().splitlines()]
         master = next(row for row in rows if row[1:2] == ["master"])
         current = rows[rows.index(["#", "workers"]) :]
         worker = next(row for row in current if row[1:2] == ["worker"])
         return Served(int(worker[0]), int(master[2]))
+
+    def _processes(self) -> str:
+        try:
+            return ask(self.state / "master.sock", "show proc")
+        except OSError:
+            return ""
 
     def serving(self, service: str) -> list[str]:
         """``ADDRESS:PORT`` of every server that takes requests for a Service, sorted."""
