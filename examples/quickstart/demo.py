@@ -84,6 +84,9 @@ class Backend(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, *_: object) -> None:
+        """Nothing: a connection that ends early is none of the reader's business."""
+
 
 def start_backends() -> None:
     for pod, address in PODS.items():
