@@ -376,8 +376,16 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
         pytest.param(BOMB, "more than 1000000 values", id="alias-bomb"),
         pytest.param("[" * 200_000, "line 1, column 101: nested more than 100", id="deep"),
         pytest.param("- " * 200_000, "nested more than 100", id="deep-block"),
-        pytest.param("a: !!python/name:os.system x", "constructor", id="code"),
+        pytest.param(
+            "a: !!python/name:os.system x", "could not determine a constructor", id="code"
+        ),
         pytest.param("a: !!int x", "tag", id="wrong-tag"),
+        pytest.param("a: !!set {b}", "line 1, column 4: the tag", id="set"),
+        pytest.param(
+            "a: 1\nb:\n  c: 1\n  c: 2", "line 3, column 3: the key 'c' stands", id="twice"
+        ),
+        pytest.param("<<: 1", "<< wants a mapping", id="merge"),
+        pytest.param("? [a]\n: b", "a key that is", id="key"),
         pytest.param("a: \x00", "control characters", id="control"),
         pytest.param("#" * (8 * 2**20 + 1), "more than 8388608 bytes", id="large"),
     ],
@@ -408,7 +416,9 @@ def test_the_file_is_named_where_no_object_can_be(tmp_path: Path, data: bytes, s
     assert said in found.message
 
 
-@pytest.mark.parametrize("text", ['{\n "a": }', "[" * 200_000, '{"a": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize(
+    "text", ['{\n "a": }', '{"a": 1, "a": 2}', "[" * 200_000, '{"a": ' + "9" * 5000 + "}"]
+)
 def test_json_is_read_as_json(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     _, (found,) = read_paths([tmp_path])
@@ -438,3 +448,21 @@ def test_standard_input_is_json_or_yaml(text: str) -> None:
     resources, found = read_paths([Path("-")], io.BytesIO(text.encode()))
     assert [one.ref for one in resources] == ([ref("a")] if "Service" in text else [])
     assert not found
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        pytest.param("{a/b: 2024-05-01}", id="time"),
+        pytest.param("{<<: {a/b: 2024-05-01}}", id="merge"),
+        pytest.param("{<<: [{a/b: 2024-05-01}, {a/b: x}], }", id="first-of-merged"),
+        pytest.param("{<<: {a/b: x}, a/b: 2024-05-01}", id="written-over-merged"),
+        pytest.param("{a/b: !!str 2024-05-01}", id="tag"),
+        pytest.param("{a/b: &t '2024-05-01', c: *t}", id="alias"),
+    ],
+)
+def test_yaml_means_what_it_means_elsewhere(annotations: str) -> None:
+    text = service("a").replace("name: a}", f"name: a, annotations: {annotations}}}")
+    (resource,), found = read_paths([Path("-")], io.BytesIO(text.encode()))
+    assert not found
+    assert resource.meta.annotations["a/b"] == "2024-05-01"
