@@ -1,8 +1,8 @@
 """From YAML to plain objects in one pass over the parser's events, within bounds.
 
 PyYAML's own way is to compose nodes and construct objects from them. It recurses in C, so that
-deep nesting ends the process; it takes the second of two equal keys in silence; and checking first and
-constructing then costs half as much time again, on the way from a file to HAProxy.
+deep nesting ends the process; it takes the second of two equal keys in silence; and checking
+first and constructing then costs half as much time again, on the way from a file to HAProxy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_NODES = 1_000_000
 MAX_DEPTH = 100
 MAX_SHOWN = 80
 
-_TEXTS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"})
+_TEXTS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "value"))
 _PLAIN_COLLECTIONS = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -166,7 +166,7 @@ def _refuse_writers(descriptor: int) -> None:
     try:
         # A writer who opens the file before the lease is given back makes the kernel send a
         # signal. SIGIO, the default, would end this process; SIGURG is ignored.
-        fcntl.fcntl(descriptor, 10, signal.SIGURG)  # F_SETSIG, which fcntl does not name
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
         raise StillWritten from None
