@@ -11,7 +11,7 @@ from attrs import define, evolve
 
 from haproxy.capabilities import Capabilities
 from haproxy.commands import conversation
-from haproxy.errors import ProcessChanged, UnreadableReply
+from haproxy.errors import DeadlineExceeded, Interrupted, ProcessChanged, UnreadableReply
 from haproxy.model import Config
 from haproxy.observe import observed
 from haproxy.ops import Batch, DelServer, Op, Result, SetAddress
@@ -20,6 +20,7 @@ from haproxy.tables import ServerState, info, map_rows, servers_state
 
 _READ_BACK_S = 0.005  # 10,000 new addresses were all visible within 10 ms
 _READINGS = 20
+_PART = 200  # commands; on a busy machine each may take some 10 ms
 
 
 @define(eq=False)
@@ -27,7 +28,8 @@ class LiveRuntime:
     """The `Runtime` of `haproxy.apply` over a socket.
 
     address: as for `RuntimeClient`. can: what this HAProxy can do; by default it is asked with
-    every batch. deadline_s: how long a batch may take, whatever its size.
+    every batch. deadline_s: how long it may take to ask which worker it is, to carry out a part
+    of a batch (200 commands), and to read back.
 
     Every batch has connections of its own, for a new one always reaches the worker that listens
     now, while an old one goes on reaching a worker that has been replaced.
@@ -49,10 +51,10 @@ class LiveRuntime:
         with self._session(deadline) as session:
             process = info(session.execute(("show info",), deadline)[0])
             _expect(pid, process.pid)
-            results, sent = _converse(session, ops, deadline)
+            results, sent = _converse(session, ops, self.deadline_s)
             if (self.can or Capabilities.of(process.version)).version >= (3, 0):
-                results = _read_back(session, results, deadline)
-        _expect(pid, self._pid(deadline))
+                results = _read_back(session, results, Deadline.after(self.deadline_s))
+        _expect(pid, self.pid())
         return Batch(pid, results, sent)
 
     def read(self, known: Config, pid: int) -> Config:
@@ -87,17 +89,37 @@ def _expect(expected: int, found: int) -> None:
 
 
 def _converse(
-    session: Session, ops: Sequence[Op], deadline: Deadline
+    session: Session, ops: Sequence[Op], deadline_s: float
 ) -> tuple[tuple[Result, ...], int]:
     """The results, and how many commands were sent."""
     rounds, sent = conversation(ops), 0
     try:
         commands = next(rounds)
         while True:
+            replies = _in_parts(session, commands, sent, deadline_s)
             sent += len(commands)
-            commands = rounds.send(session.execute(commands, deadline))
+            commands = rounds.send(replies)
     except StopIteration as end:
         return end.value, sent
+
+
+def _in_parts(
+    session: Session, commands: tuple[str, ...], before: int, deadline_s: float
+) -> tuple[str, ...]:
+    """A hung HAProxy is noticed at once, and a large batch may still take its time."""
+    replies: list[str] = []
+    for part in _parts(commands):
+        try:
+            replies += session.execute(part, Deadline.after(deadline_s))
+        except (DeadlineExceeded, Interrupted) as error:
+            error.answered += before + len(replies)
+            raise
+    return tuple(replies)
+
+
+def _parts(commands: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for at in range(0, len(commands), _PART):
+        yield commands[at : at + _PART]
 
 
 def _read_back(

@@ -136,10 +136,14 @@ class Backend:
 
 @frozen
 class Row:
-    """The value of one map row, and who asked for it."""
+    """The value of one map row, and who asked for it.
+
+    needs: backends without which it must not come into force, such as the one it names.
+    """
 
     value: str = field(validator=_no_control)
     origin: Origin = field(default=None, eq=False)
+    needs: tuple[str, ...] = field(default=(), eq=False)
 
 
 @frozen
@@ -149,13 +153,11 @@ class Map:
     name: its path relative to the configuration, which is also the Runtime API's key.
     rows: by key; a key holds neither white space nor control characters.
     ordered: the order of the rows counts (regular expressions), so it only changes as a whole.
-    targets: the values name backends, so a row must not come before its backend.
     """
 
     name: str = field(validator=_no_control)
     rows: Mapping[str, Row] = field(factory=dict)
     ordered: bool = False
-    targets: bool = False
 
 
 @frozen
@@ -214,7 +216,8 @@ class Global:
 class Config:
     """A whole HAProxy, as it runs or as it should.
 
-    profiles, backends and maps are keyed by their names.
+    profiles, backends and maps are keyed by their names. Maps come in the order in which a request
+    must find them complete: rows enter in that order and leave in the reverse one.
     """
 
     process: Global = Global()

@@ -97,10 +97,7 @@ def plan(
         new = with_ids(new, old)
         enter += _entering(old, new)
         leave += _leaving(old, new.servers)
-    rows: list[Step] = []
-    for name in sorted(changed.rows):
-        if (old_map := running.maps.get(name)) and (new_map := desired.maps.get(name)):
-            rows += _rows(old_map, new_map, changed.rows[name], there)
+    rows = _all_rows(running, desired, changed, there)
     return Plan((*enter, *rows, *leave, *gone), tuple(reload))
 
 
@@ -249,29 +246,39 @@ def _leaving(old: Backend, staying: Mapping[str, Server]) -> Iterator[Step]:
             yield _step(DelServer(old.name, name), subject, "address", server.address, None)
 
 
-def _rows(old: Map, new: Map, keys: frozenset[str], backends: set[str]) -> list[Step]:
-    if not keys:
-        return []
+def _all_rows(running: Config, desired: Config, changed: Changed, there: set[str]) -> list[Step]:
+    """New and changed rows in the order of the maps, then those that go, in the reverse one."""
+    enter: list[Step] = []
+    leave: list[Step] = []
+    for name, new in desired.maps.items():
+        if (keys := changed.rows.get(name)) and (old := running.maps.get(name)):
+            coming, going = _rows(old, new, keys, there)
+            enter += coming
+            leave = going + leave
+    return enter + leave
+
+
+def _rows(
+    old: Map, new: Map, keys: frozenset[str], there: set[str]
+) -> tuple[list[Step], list[Step]]:
     wanted = {key: new.rows[key] for key in keys if key in new.rows}
-    if new.targets:  # a row must not send requests to a backend that only a reload brings
-        wanted = {key: row for key, row in wanted.items() if row.value.split()[0] in backends}
+    # A row must not come into force before the backends that only a reload brings.
+    wanted = {key: row for key, row in wanted.items() if there.issuperset(row.needs)}
     if new.ordered:
-        return _replaced(old, new, wanted, keys)
-    set_, dropped = [], []
+        return _replaced(old, new, wanted, keys), []
+    subject, coming, going = f"map {new.name}", [], []
     for key in sorted(keys):
         before, row = old.rows.get(key), wanted.get(key)
-        subject = f"map {new.name}"
         if row is None:
             if before is not None and key not in new.rows:
-                op_d = DelRow(new.name, key)
-                dropped.append(_step(op_d, subject, key, before.value, None))
+                going.append(_step(DelRow(new.name, key), subject, key, before.value, None))
         elif before is None:
             op_a = AddRow(new.name, key, row.value)
-            set_.append(_step(op_a, subject, key, None, row.value, row))
+            coming.append(_step(op_a, subject, key, None, row.value, row))
         elif before.value != row.value:
             op_s = SetRow(new.name, key, row.value)
-            set_.append(_step(op_s, subject, key, before.value, row.value, row))
-    return set_ + dropped
+            coming.append(_step(op_s, subject, key, before.value, row.value, row))
+    return coming, going
 
 
 def _replaced(old: Map, new: Map, wanted: Mapping[str, Row], keys: frozenset[str]) -> list[Step]:

@@ -17,6 +17,7 @@ from haproxy.errors import (
     Interrupted,
     InvalidValue,
     Unreachable,
+    UnreadableReply,
 )
 from haproxy.protocol import Exchange, name_of
 from haproxy.tables import Info, MapRow, ServerState, info, map_rows, servers_state
@@ -140,6 +141,8 @@ class Session:
         while not exchange.done:
             rest = rest or exchange.to_send()
             rest = self._turn(exchange, rest, deadline)
+        if rest:
+            raise UnreadableReply(name_of(commands[-1]), "answered before it was sent")
         return exchange.replies
 
     def close(self) -> None:

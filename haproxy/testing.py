@@ -33,7 +33,7 @@ class FakeHAProxy:
 
     refuse: Callable[[Mapping[str, bytes] | Op], str] = lambda _: ""
     busy: set[str] = field(factory=set)
-    config: Config = Config()
+    config: Config = field(factory=Config)
     worker: int = 0
     reloads: int = 0
     published: Mapping[str, bytes] = field(factory=dict)
@@ -66,7 +66,7 @@ class FakeHAProxy:
     def alive(self) -> bool:
         return self.worker > 0
 
-    def stop(self, grace_s: float) -> None:
+    def stop(self, grace_s: float) -> None:  # noqa: ARG002  the Protocol's
         self.worker = 0
         self.log.append("stop")
 

@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from haproxy.apply import Files, Outcome, Process, Runtime, apply
 from haproxy.capabilities import Capabilities
-from haproxy.errors import CommandRejected, HAProxyError
+from haproxy.errors import CommandRejected, HAProxyError, ProcessChanged
 from haproxy.model import Config, Origin
 from haproxy.ops import Batch, Cause, DelBackend, DelServer, Plan, Reason, ReplaceMap, Step
 from haproxy.plan import Changed, plan
@@ -116,9 +116,9 @@ class Driver:
             or self._since.causes
             or now_s >= self._retry_at_s
         ):
-            self._advance(desired, self.running, now_s)
-        if not self.loader.loading:
-            self._load(desired, now_s)
+            running = self._advance(desired, running, now_s)
+        if self._known and not self.loader.loading:
+            self._load(desired, running, now_s)
 
     def take(self, done: Finished) -> None:
         """The end of a load."""
@@ -154,31 +154,34 @@ class Driver:
             self._loading_since.take(self._since)
             self.loader.begin("start", desired, self.running or Config())
 
-    def _advance(self, desired: Config, running: Config, now_s: float) -> None:
-        """Plan, and carry out what needs no reload."""
+    def _advance(self, desired: Config, running: Config, now_s: float) -> Config:
+        """Plan, and carry out what needs no reload. Returns what runs then."""
         changed, self._changed = self._changed, Changed()
         if changed is not None:
             changed |= Changed(backends=self._busy)
         self._busy, self._retry_at_s = frozenset(), inf
         found = plan(running, desired, self.can, changed)
-        if found.reload:
-            self._wanted += found.reload[: _SHOWN - len(self._wanted)]
-            self._wanted_since.take(self._copy(self._since))
         outcome, error, planned_s = None, None, self.clock()
         if found.steps:
             try:
                 outcome = apply(found, running, self.runtime, self.pid)
+                self.running = running = outcome.running
                 self._settle(outcome, planned_s)
             except HAProxyError as problem:
                 self._known, self._retry_at_s, error = False, now_s, problem
+                if isinstance(problem, ProcessChanged) and self.loader.loading:
+                    return running  # taken over just now; the load's end is on its way to us
+        if found.reload:
+            self._wanted += found.reload[: _SHOWN - len(self._wanted)]
+            self._wanted_since.take(self._copy(self._since))
         since, self._since = self._since, Since()
         asked = since.causes and (found.steps or not found.reload)
         if asked or error or not all(isinstance(op, DelServer) for op in found.ops):
             self.report(_applied(found, since, outcome, error, (now_s, planned_s, self.clock())))
+        return running
 
     def _settle(self, outcome: Outcome, now_s: float) -> None:
         """Take note of what operations led to."""
-        self.running = outcome.running
         self._publish_at_s = min(self._publish_at_s, now_s + _PUBLISH_S)
         leaving = (step.op for step in outcome.busy)
         self._busy = frozenset(
@@ -194,40 +197,38 @@ class Driver:
             self._known, self._retry_at_s = False, now_s
         self._refused = frozenset(nobody)
 
-    def _read_back(self, now_s: float) -> bool:
-        """Find out what runs when it is not known. Returns whether it is now.
+    def _read_back(self, running: Config, now_s: float) -> Config | None:
+        """What really runs, where *running* is not sure; None when it cannot be told yet.
 
         A load that runs will tell; one that starts HAProxy again, too.
         """
         if self.loader.loading in ("start", "reload") or now_s < self._retry_at_s:
-            return False
-        assert self.running is not None
+            return None
         try:
-            pid = self.runtime.pid()
-            self.running = self.runtime.read(self.running, pid)
+            self.pid = self.runtime.pid()
+            self.running = self.runtime.read(running, self.pid)
         except HAProxyError:
             self._retry_at_s = self.clock() + _READ_BACK_S
-            return False
-        self.pid, self._known, self._changed, self._retry_at_s = pid, True, None, inf
-        return True
+            return None
+        self._known, self._changed, self._retry_at_s = True, None, inf
+        return self.running
 
-    def _load(self, desired: Config, now_s: float) -> None:
+    def _load(self, desired: Config, running: Config, now_s: float) -> None:
         """Begin the reload that is wanted, or bring the files up to what runs."""
-        assert self.running is not None
         if self._wanted and now_s >= self.loader.due_s:
             wanted, self._wanted = self._wanted, ()
             # What was wanted may be gone by now; what is told is what differs still.
             forced = tuple(reason for reason in wanted if reason.cause is Cause.DRIFT)
-            reasons = plan(self.running, desired, self.can).reload + forced
+            reasons = plan(running, desired, self.can).reload + forced
             if reasons:
                 self._loading_since.take(self._wanted_since)
                 self._publish_at_s = inf
-                self.loader.begin("reload", desired, self.running, reasons)
+                self.loader.begin("reload", desired, running, reasons)
                 return
             self._wanted_since = Since()
         if now_s >= max(self._publish_at_s, self.loader.publish_due_s) and not self._wanted:
             self._publish_at_s = inf
-            self.loader.begin("publish", desired, self.running)
+            self.loader.begin("publish", desired, running)
 
     def _tell_loaded(self, done: Finished) -> None:
         since, self._loading_since = self._loading_since, Since()

@@ -53,11 +53,11 @@ from haproxy_ingress.translate import (
 
 T = TypeVar("T")
 
-_MAPS = {
-    HOSTS: Map(HOSTS),
-    ROUTES: Map(ROUTES, targets=True),
-    REGEX: Map(REGEX, ordered=True, targets=True),
+_MAPS = {  # a host is known last, when its routes are there
     EXTERNAL: Map(EXTERNAL),
+    ROUTES: Map(ROUTES),
+    REGEX: Map(REGEX, ordered=True),
+    HOSTS: Map(HOSTS),
 }
 
 
@@ -100,8 +100,11 @@ class Merge:
         hosts: dict[str, str] = {}
         for redone in fragments.values():
             hosts |= self._withdraw(redone.before) | self._claim(redone.after)
+        backends: dict[str, set[str]] = {host: set() for host in hosts.values()}
         for key, host in hosts.items():
-            self._judge(key, host, edits)
+            backends[host] |= self._judge(key, host, edits)
+        for host, needed in backends.items():
+            self._host(host, needed, edits)
         names = {need.name for need in members}
         for ref, redone in fragments.items():
             names |= self._need(ref, redone)
@@ -132,8 +135,8 @@ class Merge:
             )
         return {route.key: route.host for route in fragment.routes}
 
-    def _judge(self, key: str, host: str, edits: _Edits) -> None:
-        """The row of *key*, and whether its host is known and has regular expressions."""
+    def _judge(self, key: str, host: str, edits: _Edits) -> set[str]:
+        """The row of *key*. Returns the backend it needs."""
         claims = self._claims.get(key, [])
         winner = claims[0] if claims else None
         before = self.conflicts.pop(key, ())
@@ -145,9 +148,17 @@ class Merge:
                 self.conflicts[key] = found
                 self.news += (one for one in found if one not in before)
         self._rows[host, regex] += bool(winner) - there
+        return {winner.route.backend} if winner else set()
+
+    def _host(self, host: str, needed: set[str], edits: _Edits) -> None:
+        """Whether *host* is known, and has regular expressions.
+
+        A new one needs all its backends: until it is whole, a wildcard or no host serves it.
+        """
         flag = REGEX_FLAG if self._rows[host, True] else PLAIN_FLAG
         known = self._rows[host, True] or self._rows[host, False]
-        edits.row(HOSTS, host or ANY_HOST, Row(flag) if known else None)
+        row = Row(flag, needs=tuple(sorted(needed))) if known else None
+        edits.row(HOSTS, host or ANY_HOST, row)
 
     def _need(self, ref: Ref, redone: Redone[Fragment]) -> set[str]:
         before = redone.before.needs if redone.before else ()
@@ -231,7 +242,10 @@ def _answer(status: int, body: str) -> tuple[Line, ...]:
 
 
 def _row(claim: _Claim | None) -> Row | None:
-    return Row(claim.route.backend, claim.fragment.ref) if claim else None
+    if claim is None:
+        return None
+    backend = claim.route.backend
+    return Row(backend, claim.fragment.ref, needs=(backend,))
 
 
 def _conflict(winner: _Claim, loser: _Claim) -> Diagnostic:

@@ -1,5 +1,4 @@
-"""Names in HAProxy, as pure functions of the objects: the same on every replica, after every
-restart."""
+"""Names in HAProxy, as pure functions of the objects: the same on every replica."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL}){{0,126}}")
 _UNRESERVED = frozenset((string.ascii_letters + string.digits + "-._~").encode())
 # What browsers and HTTP libraries percent-encode in a path; the rest they send as it is.
-_ENCODED = frozenset(b" \"#<>?`{}%") | frozenset(range(0x21)) | frozenset(range(0x7F, 0x100))
+_ENCODED = frozenset(b' "#<>?`{}%') | frozenset(range(0x21)) | frozenset(range(0x7F, 0x100))
 
 
 class Kind(IntEnum):
