@@ -108,14 +108,11 @@ class Driver:
         if self.running is None or not (self.loader.loading or self.process.alive()):
             self._start(desired, now_s)
             return
-        if not self._known and not self._read_back(now_s):
+        running = self.running if self._known else self._read_back(self.running, now_s)
+        if running is None:
             return
-        if (
-            self._changed is None
-            or self._changed
-            or self._since.causes
-            or now_s >= self._retry_at_s
-        ):
+        differs = self._changed is None or bool(self._changed)
+        if differs or self._since.causes or now_s >= self._retry_at_s:
             running = self._advance(desired, running, now_s)
         if self._known and not self.loader.loading:
             self._load(desired, running, now_s)

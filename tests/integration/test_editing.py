@@ -145,14 +145,14 @@ def test_new_host_and_path_on_a_known_service_need_no_reload(serving: Daemon, fa
 
 def test_new_service_is_one_reload_that_nobody_notices(serving: Daemon, echo: Pods) -> None:
     """And the decision and the metric say why."""
-    before, counted = serving.served(), reloads_for_new_backends(serving)
+    before = serving.served()
     with load(serving.port, HOST) as client:
         serving.write("api.yaml", web(echo, "api", SECOND))
         serving.wait_for(lambda: serving.pod("/", "api.test") == SECOND)
         client.after(1_000)
     assert client.failures == []
     assert serving.served().reloads - before.reloads == 1
-    serving.wait_for(lambda: reloads_for_new_backends(serving) == counted + 1)
+    serving.wait_for(lambda: reloads_for_new_backends(serving) == serving.served().reloads)
     newest = next(d for d in serving.decisions() if d["action"] == "reload")
     assert "backend default_api_80" in newest["reasons"][0]
     cause = {"kind": "Service", "namespace": "default", "name": "api", "change": "added"}
@@ -163,6 +163,20 @@ def reloads_for_new_backends(daemon: Daemon) -> float:
     wanted = 'haproxy_ingress_reloads_total{reason="new-backend",result="ok"} '
     lines = daemon.admin("/metrics").body.decode().splitlines()
     return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0)
+
+
+def test_new_host_is_never_half_there(serving: Daemon, fast: Pods) -> None:
+    """A wildcard serves it until its own Service can: nobody is left without an answer."""
+    serving.write("endpoints.yaml", endpoints("web", ["127.60.0.3"], fast.port, suffix="2"))
+    serving.write("web.yaml", [service("web"), ingress("wild", "*.wild.test", {"/": "web"})])
+    serving.wait_for(lambda: serving.pod("/", "api.wild.test") == "127.60.0.3")
+    api = [service("api"), endpoints("api", [SECOND], fast.port)]
+    with load(serving.port, "api.wild.test") as client:
+        serving.write("api.yaml", [*api, ingress("api", "api.wild.test", {"/": "api"})])
+        serving.wait_for(lambda: serving.pod("/", "api.wild.test") == SECOND)
+        (serving.manifests / "api.yaml").unlink()
+        serving.wait_for(lambda: serving.pod("/", "api.wild.test") == "127.60.0.3")
+    assert client.failures == []
 
 
 def test_many_new_services_at_once_share_their_reloads(
