@@ -34,14 +34,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from haproxy.capabilities import Capabilities
 from haproxy.files import Layout, StateDirectory
+from haproxy.live import LiveRuntime
 from haproxy.local import Binary, LocalProcess
 from haproxy.model import State
-from haproxy.live import LiveRuntime
 from haproxy.runtime import RuntimeClient
 from haproxy_ingress.controller import Controller
 from haproxy_ingress.sources.memory import MemorySource
 from haproxy_ingress.translate import Settings
-from tests.integration.kit.daemon import Daemon, dump, running
+from tests.integration.kit.daemon import dump, running
 from tests.integration.kit.net import free_port
 from tests.integration.kit.objects import Object, endpoints, ingress, service
 from tests.integration.kit.pods import Pods, fast_pods
