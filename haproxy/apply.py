@@ -12,10 +12,10 @@ from typing import Protocol
 from attrs import frozen
 
 from haproxy.effects import after, loaded
-from haproxy.errors import ConfigRefused, HAProxyError
+from haproxy.errors import ConfigRefused, HAProxyError, InvalidValue
 from haproxy.model import Config, Origin
 from haproxy.ops import Batch, Op, Plan, Step
-from haproxy.render import Renderer
+from haproxy.render import Rendered, Renderer
 
 
 class Runtime(Protocol):
@@ -136,16 +136,31 @@ def load(
     Without *take_over* the files are only published, for the next start. Servers need ids.
     Never raises a `HAProxyError`; whatever fails, the files on disk are those that served before.
     """
-    rendered = renderer.render(config)
+    try:
+        rendered = renderer.render(config)
+    except InvalidValue as error:
+        return Loaded(error=error, refused=_asked_for(config, error))
     try:
         files.publish(rendered.files)
-    except ConfigRefused as error:
-        blamed = ((origin, alert) for alert in error.alerts for origin in rendered.origins(alert))
-        return Loaded(error=error, refused=tuple(blamed))
     except HAProxyError as error:
-        return Loaded(error=error)
+        return Loaded(error=error, refused=_blamed(rendered, error))
     try:
         return Loaded(loaded(config), take_over() if take_over else 0)
     except HAProxyError as error:
-        files.rollback()
-        return Loaded(error=error)
+        try:
+            files.rollback()
+        except HAProxyError as another:
+            error.add_note(f"the files before it could not be put back: {another}")
+        return Loaded(error=error, refused=_blamed(rendered, error))
+
+
+def _blamed(rendered: Rendered, error: HAProxyError) -> tuple[tuple[Origin, str], ...]:
+    alerts = error.alerts if isinstance(error, ConfigRefused) else ()
+    return tuple((origin, alert) for alert in alerts for origin in rendered.origins(alert))
+
+
+def _asked_for(config: Config, error: InvalidValue) -> tuple[tuple[Origin, str], ...]:
+    """Who asked for a map row that no file can hold."""
+    of = config.maps.get(error.field)
+    row = of.rows.get(error.value) if of else None
+    return ((row.origin, str(error)),) if row and row.origin is not None else ()

@@ -33,7 +33,7 @@ class Capabilities:
 
         Raises `InvalidValue` when it is no version, or one older than 2.6.
         """
-        match = re.match(r"(\d{1,3})\.(\d{1,3})(?![0-9])", version)
+        match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])", version)
         if not match or (number := (int(match[1]), int(match[2]))) < OLDEST:
             raise InvalidValue("HAProxy version", version, "2.6 and later")
         return cls(number)

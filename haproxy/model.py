@@ -17,19 +17,23 @@ import shlex
 from collections.abc import Hashable, Mapping
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 
 from attrs import Attribute, astuple, field, frozen
-from attrs.validators import ge, le
+from attrs.validators import ge, le, min_len
 
 from haproxy.errors import InvalidValue
+from haproxy.units import MAX_MS
 
 Origin = Hashable
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_./-]{0,254}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of pairs, which no file can hold
 MAX_WORDS = 64  # a longer line is fatal for the whole configuration
 ID_SPACE = 2**20  # the hash ring uses only the low 20 bits of a server's id
+_TIME = (ge(1), le(MAX_MS))  # in milliseconds
 
 
 def _name(_: object, attribute: Attribute[str], value: str) -> None:
@@ -42,15 +46,38 @@ def _bind_address(instance: object, attribute: Attribute[str], value: str) -> No
         _name(instance, attribute, value)
 
 
+def _file(_: object, attribute: Attribute[str], value: str) -> None:
+    if not _FILE.fullmatch(value):
+        raise InvalidValue(attribute.name, value, "a relative path of A-Z a-z 0-9 _ . / -")
+
+
+def _canonical(address: str) -> str:
+    """The one way of writing an address, which is how HAProxy shows it."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        raise InvalidValue("address", address, "an IPv4 or IPv6 address") from None
+    return str(parsed)
+
+
 def _no_control(_: object, attribute: Attribute[Any], value: object) -> None:
     for text in value if isinstance(value, tuple) else (value,):
         if _CONTROL.search(str(text)):
             raise InvalidValue(attribute.name, str(text), "text without control characters")
 
 
-def _few_words(_: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+def _few_words(
+    instance: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]
+) -> None:
     if not 0 < len(value) <= MAX_WORDS:
         raise InvalidValue(attribute.name, " ".join(value), f"1 to {MAX_WORDS} words")
+    _no_gap(instance, attribute, value)
+
+
+def _no_gap(_: object, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    # HAProxy takes an empty word for the end of the line: a condition after it would be ignored.
+    if "" in value:
+        raise InvalidValue(attribute.name, " ".join(value), "words that are not empty")
 
 
 class State(StrEnum):
@@ -66,18 +93,18 @@ class Server:
     """An address that requests may be sent to.
 
     name: unique in its backend and stable while it runs; the Runtime API's key.
-    id: 1..2**20-1, unique in its backend, never given to another address while it runs; 0 means
-    not assigned yet.
+    id: 1..2**31-1, unique in its backend, never given to another address while it runs; 0 means
+    not assigned yet. Those that `plan` assigns are below 2**20.
     address, port: where to connect; an IP literal, never a name.
     weight: share of the backend's traffic, 0..256, where 0 means no new requests.
     """
 
     name: str = field(validator=_name)
-    address: str = field(validator=_name)
+    address: str = field(converter=_canonical, validator=_name)
     port: int = field(validator=[ge(1), le(65535)])
     weight: int = field(default=1, validator=[ge(0), le(256)])
     state: State = State.READY
-    id: int = field(default=0, validator=[ge(0), le(ID_SPACE - 1)])
+    id: int = field(default=0, validator=[ge(0), le(2**31 - 1)])
 
 
 @frozen
@@ -102,14 +129,15 @@ class Profile:
     All times in milliseconds. rules: ``http-request`` and similar lines, in their order.
     """
 
-    balance: str = field(default="roundrobin", validator=_no_control)
-    connect_timeout_ms: int = field(default=5_000, validator=ge(1))
-    server_timeout_ms: int = field(default=60_000, validator=ge(1))
-    tunnel_timeout_ms: int = field(default=3_600_000, validator=ge(1))
-    queue_timeout_ms: int = field(default=5_000, validator=ge(1))
+    balance: str = field(default="roundrobin", validator=[_no_control, min_len(1)])
+    connect_timeout_ms: int = field(default=5_000, validator=_TIME)
+    server_timeout_ms: int = field(default=60_000, validator=_TIME)
+    tunnel_timeout_ms: int = field(default=3_600_000, validator=_TIME)
+    queue_timeout_ms: int = field(default=5_000, validator=_TIME)
     retries: int = field(default=2, validator=[ge(0), le(100)])
     retry_on: tuple[str, ...] = field(
-        default=("conn-failure", "empty-response", "response-timeout"), validator=_no_control
+        default=("conn-failure", "empty-response", "response-timeout"),
+        validator=[_no_control, _few_words],
     )
     rules: tuple[Line, ...] = ()
 
@@ -155,7 +183,7 @@ class Map:
     ordered: the order of the rows counts (regular expressions), so it only changes as a whole.
     """
 
-    name: str = field(validator=_no_control)
+    name: str = field(validator=_file)
     rows: Mapping[str, Row] = field(factory=dict)
     ordered: bool = False
 
@@ -166,7 +194,7 @@ class Bind:
 
     address: str = field(validator=_bind_address)
     port: int = field(validator=[ge(1), le(65535)])
-    options: tuple[str, ...] = field(default=(), validator=_no_control)
+    options: tuple[str, ...] = field(default=(), validator=[_no_control, _no_gap])
 
 
 @frozen
@@ -177,9 +205,9 @@ class Frontend:
     binds: tuple[Bind, ...]
     rules: tuple[Line, ...] = ()
     default_backend: str = field(default="", validator=_no_control)
-    client_timeout_ms: int = field(default=60_000, validator=ge(1))
-    http_request_timeout_ms: int = field(default=60_000, validator=ge(1))
-    keep_alive_timeout_ms: int = field(default=75_000, validator=ge(1))
+    client_timeout_ms: int = field(default=60_000, validator=_TIME)
+    http_request_timeout_ms: int = field(default=60_000, validator=_TIME)
+    keep_alive_timeout_ms: int = field(default=75_000, validator=_TIME)
 
 
 @frozen
@@ -190,7 +218,7 @@ class Resolvers:
     """
 
     name: str = field(validator=_name)
-    nameservers: tuple[str, ...] = field(default=(), validator=_no_control)
+    nameservers: tuple[str, ...] = field(default=(), validator=[_no_control, _no_gap])
 
 
 @frozen
@@ -208,7 +236,7 @@ class Global:
     fd_limit: int = field(default=0, validator=ge(0))
     threads: int = field(default=0, validator=[ge(0), le(64)])
     experimental: bool = False
-    hard_stop_after_ms: int = field(default=30_000, validator=ge(1))
+    hard_stop_after_ms: int = field(default=30_000, validator=_TIME)
     max_reloads: int = field(default=4, validator=ge(1))
 
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import evolve, field, fields, frozen
+from attrs import evolve, field, fields, frozen, mutable
 
 from haproxy.capabilities import Capabilities
 from haproxy.model import ID_SPACE, Backend, Config, Map, Row, Server, State
@@ -28,6 +28,8 @@ from haproxy.ops import (
     SetWeight,
     Step,
 )
+
+_OPENNESS = (State.MAINT, State.DRAIN, State.READY)
 
 
 @frozen
@@ -64,7 +66,8 @@ def plan(
     Whatever differs outside the fields that are known to be settable at runtime needs a reload,
     so a field added to the model tomorrow reloads until someone proves that it need not. The
     operations beside a reload are what need not wait for it; a row whose backend only comes with
-    the reload waits. Backends, profiles and maps that nothing asks for any more need no reload.
+    the reload waits, and so does the end of a backend: what waits may still refer to it. Backends,
+    profiles and maps that nothing asks for any more need no reload.
 
     What is referred to comes before the reference and outlives it: servers, then rows, then the
     servers that leave, backends last.
@@ -74,15 +77,12 @@ def plan(
     reload = list(_structure(running, desired)) if changed.structure else []
     enter: list[Step] = []
     leave: list[Step] = []
-    gone: list[Step] = []
+    retired: list[Backend] = []
     there = set(running.backends)
     for name in sorted(changed.backends):
         old, new = running.backends.get(name), desired.backends.get(name)
         if new is None:
-            if old is not None:
-                leave += _leaving(old, {})
-                if can.dynamic_backends and not old.lines:
-                    gone.append(_step(DelBackend(name), f"backend {name}", "backend", name, None))
+            retired += [old] if old else []
             continue
         if old is None:
             if not _addable(running, new, can):
@@ -98,39 +98,54 @@ def plan(
         enter += _entering(old, new)
         leave += _leaving(old, new.servers)
     rows = _all_rows(running, desired, changed, there)
-    return Plan((*enter, *rows, *leave, *gone), tuple(reload))
+    if not reload:
+        leave += _retiring(retired, can)
+    return Plan((*enter, *rows, *leave), tuple(reload))
+
+
+@mutable
+class Resolver:
+    """Gives ids, and remembers: a backend that is the same object on both sides costs nothing."""
+
+    _memo: dict[str, tuple[Backend, Backend | None, Backend]] = field(factory=dict, init=False)
+
+    def resolve(self, desired: Config, running: Config) -> Config:
+        """*desired* with an id for every server: the running one where there is one."""
+        memo = {}
+        for name, new in desired.backends.items():
+            old = running.backends.get(name)
+            known = self._memo.get(name)
+            if not (known and known[0] is new and known[1] is old):
+                known = (new, old, with_ids(new, old))
+            memo[name] = known
+        self._memo = memo
+        return evolve(desired, backends={name: known[2] for name, known in memo.items()})
 
 
 def resolved(desired: Config, running: Config) -> Config:
     """*desired* with an id for every server: the running one where there is one."""
-    return evolve(
-        desired,
-        backends={
-            name: with_ids(backend, running.backends.get(name))
-            for name, backend in desired.backends.items()
-        },
-    )
+    return Resolver().resolve(desired, running)
 
 
 def with_ids(new: Backend, old: Backend | None) -> Backend:
     """*new* with an id for every server.
 
-    A server that runs keeps its id. Another gets one derived from its address and port, so that
-    the hash ring is the same on every replica, probed until it is free.
+    A server that runs keeps its id. Another gets its own, if that is free, or one derived from its
+    address and port, so that the hash ring is the same on every replica, probed until it is free.
     """
     known = old.servers if old else {}
-    taken = {server.id for server in known.values()}
+    taken = {server.id % ID_SPACE for server in known.values()}
     servers: dict[str, Server] = {}
-    for name, server in new.servers.items():
-        if not server.id:
-            number = known[name].id if name in known else _free(server, taken)
-            taken.add(number)
-            server = evolve(server, id=number)
-        servers[name] = server
+    for name, server in sorted(new.servers.items()):
+        number = known[name].id if name in known else _free(server, taken)
+        taken.add(number % ID_SPACE)
+        servers[name] = server if number == server.id else evolve(server, id=number)
     return evolve(new, servers=servers)
 
 
 def _free(server: Server, taken: set[int]) -> int:
+    if server.id and server.id % ID_SPACE not in taken:
+        return server.id
     number = zlib.crc32(f"{server.address}:{server.port}".encode()) % (ID_SPACE - 1) + 1
     while number in taken:
         number = number % (ID_SPACE - 1) + 1
@@ -141,7 +156,7 @@ def _everything(running: Config, desired: Config) -> Changed:
     return Changed(
         frozenset(_differing(running.backends, desired.backends)),
         {
-            name: frozenset(_differing(running.maps[name].rows, wanted.rows))
+            name: frozenset(_differing_rows(running.maps[name], wanted))
             for name, wanted in desired.maps.items()
             if name in running.maps
         },
@@ -154,6 +169,12 @@ def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator
         if old.get(key) is not value:
             yield key
     yield from (key for key in old if key not in new)
+
+
+def _differing_rows(old: Map, new: Map) -> Iterable[str]:
+    if new.ordered and list(old.rows) != list(new.rows):
+        return new.rows.keys() | old.rows.keys()
+    return _differing(old.rows, new.rows)
 
 
 def _structure(running: Config, desired: Config) -> Iterator[Reason]:
@@ -191,7 +212,16 @@ def _fields(
 
 
 def _addable(running: Config, new: Backend, can: Capabilities) -> bool:
-    return can.dynamic_backends and not new.lines and new.profile in running.profiles
+    plain = new == Backend(new.name, new.profile, new.servers)
+    if not (can.dynamic_backends and plain and new.profile in running.profiles):
+        return False
+    return all(map(_plain, new.servers.values()))
+
+
+def _plain(server: Server) -> bool:
+    """Whether a server has nothing beyond what `AddServer` can carry."""
+    carried = (server.name, server.address, server.port, server.weight, server.state, server.id)
+    return server == Server(*carried)
 
 
 def _new_backend(running: Config, new: Backend) -> Reason:
@@ -205,9 +235,12 @@ def _backend_structure(running: Config, old: Backend, new: Backend) -> Iterator[
     cause = Cause.OTHER if known else Cause.NEW_PROFILE
     yield from _fields(f"backend {new.name}", old, new, cause, known=("servers",))
     settable = ("address", "port", "weight", "state", "id")
-    for name in old.servers.keys() & new.servers.keys():
+    for name, server in new.servers.items():
         subject = f"server {new.name}/{name}"
-        yield from _fields(subject, old.servers[name], new.servers[name], Cause.OTHER, settable)
+        if before := old.servers.get(name):
+            yield from _fields(subject, before, server, Cause.OTHER, settable)
+        elif not _plain(server):
+            yield Reason(subject, "server", None, name)
 
 
 def _entering(old: Backend, new: Backend) -> Iterator[Step]:
@@ -215,7 +248,7 @@ def _entering(old: Backend, new: Backend) -> Iterator[Step]:
         subject = f"server {new.name}/{name}"
         if before := old.servers.get(name):
             yield from _changing(new.name, subject, before, server)
-        else:
+        elif _plain(server):
             where = f"{server.address}:{server.port}"
             yield _step(AddServer(new.name, server), subject, "address", None, where)
 
@@ -232,8 +265,19 @@ def _changing(backend: str, subject: str, old: Server, new: Server) -> Iterator[
     if old.state is not new.state:
         step = _step(SetState(backend, new.name, new.state), subject, "state", old.state, new.state)
         # A server must not serve from an address that is about to change.
-        steps.insert(len(steps) if new.state is State.READY else 0, step)
+        opens = _OPENNESS.index(new.state) > _OPENNESS.index(old.state)
+        steps.insert(len(steps) if opens else 0, step)
     yield from steps
+
+
+def _retiring(backends: Iterable[Backend], can: Capabilities) -> Iterator[Step]:
+    gone: list[Step] = []
+    for backend in backends:
+        yield from _leaving(backend, {})
+        if can.dynamic_backends and not backend.lines:
+            what = f"backend {backend.name}"
+            gone.append(_step(DelBackend(backend.name), what, "backend", backend.name, None))
+    yield from gone
 
 
 def _leaving(old: Backend, staying: Mapping[str, Server]) -> Iterator[Step]:

@@ -35,9 +35,10 @@ CONFIG_FILE = "haproxy.cfg"
 MAX_ROW_BYTES = 16_000  # a longer one is cut in two when loaded (tried on 2.6 to 3.4)
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,()=%@+*\[\]{}!<>|?~^-]+")
-_BAD_KEY = re.compile(r"[\x00-\x20\x7f]")
+_BAD_KEY = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _AT_LINE = re.compile(r"parsing \[[^\]]*?([^/\]]+):(\d+)\]")
-_AT_MAP = re.compile(r"at line (\d+) of file '([^']+)'")
+# Last, for the words before may be a user's.
+_AT_MAP = re.compile(r"at line (\d+) of file '([^']+)'\.?$")
 
 
 def quote(word: str) -> str:
@@ -90,9 +91,10 @@ class Rendered:
 
 @mutable
 class Renderer:
-    """Renders, and remembers the text of backends: one that is the same object costs nothing."""
+    """Renders, and remembers the text of backends and maps: the same object costs nothing."""
 
     _memo: dict[str, tuple[Backend, Block]] = field(factory=dict, init=False)
+    _maps: dict[str, tuple[Map, bytes]] = field(factory=dict, init=False)
 
     def render(self, config: Config) -> Rendered:
         """The files of *config*. Raises `InvalidValue` for a map row that no file can hold."""
@@ -105,7 +107,13 @@ class Renderer:
         self._memo = memo
         blocks = (*_structure(config), *(block for _, block in memo.values()))
         files = {CONFIG_FILE: "".join(block.text for block in blocks).encode()}
-        files |= {name: map_file(each) for name, each in sorted(config.maps.items())}
+        self._maps = {
+            name: known
+            if (known := self._maps.get(name)) and known[0] is each
+            else (each, map_file(each))
+            for name, each in sorted(config.maps.items())
+        }
+        files |= {name: text for name, (_, text) in self._maps.items()}
         return Rendered(files, blocks, config.maps)
 
 
@@ -125,8 +133,10 @@ def map_rows(of: Map) -> Iterator[str]:
         text = f"{key} {row.value}"
         if not key or key.startswith("#") or _BAD_KEY.search(key):
             raise InvalidValue(of.name, key, "a key without white space, not starting with #")
-        if not row.value or len(text.encode()) > MAX_ROW_BYTES:
-            raise InvalidValue(of.name, key, f"a value, and at most {MAX_ROW_BYTES} bytes together")
+        if not row.value or row.value != row.value.strip():
+            raise InvalidValue(of.name, key, "a value without white space at its ends")
+        if len(text.encode()) > MAX_ROW_BYTES:
+            raise InvalidValue(of.name, key, f"at most {MAX_ROW_BYTES} bytes with its value")
         yield text
 
 
@@ -141,13 +151,15 @@ def _structure(config: Config) -> Iterator[Block]:
         yield _section("resolvers", _resolvers(resolvers))
     for frontend in config.frontends:
         yield _section("frontend", _frontend(frontend))
+    users: dict[str, list[tuple[Origin, ...]]] = {name: [] for name in config.profiles}
+    for _, backend in sorted(config.backends.items()):
+        users.setdefault(backend.profile, []).append(backend.origins)
     for name, profile in sorted(config.profiles.items()):
-        yield _section("defaults", _profile(profile), _askers(config, name))
+        yield _section("defaults", _profile(profile), _askers(users[name]))
 
 
-def _askers(config: Config, profile: str) -> tuple[Origin, ...]:
+def _askers(users: list[tuple[Origin, ...]]) -> tuple[Origin, ...]:
     """Who asked for a profile: nobody, if a backend of our own has it too."""
-    users = [backend.origins for backend in config.backends.values() if backend.profile == profile]
     return tuple(dict.fromkeys(chain.from_iterable(users))) if all(users) else ()
 
 
@@ -219,7 +231,7 @@ def _profile(profile: Profile) -> Iterator[tuple[str, ...]]:
 def _backend(backend: Backend) -> Iterator[tuple[str, ...]]:
     yield (backend.name, "from", backend.profile)
     yield from _words(backend.lines)
-    for server in backend.servers.values():
+    for _, server in sorted(backend.servers.items()):
         yield _server(server)
 
 

@@ -6,9 +6,9 @@ import re
 
 from haproxy.errors import InvalidValue
 
-_TIME = re.compile(r"(\d{1,12})(us|ms|s|m|h|d)?")
+_TIME = re.compile(r"([0-9]{1,12})(us|ms|s|m|h|d)?")
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_SIZE = re.compile(r"(\d{1,12})([kmg]?)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,12})([kmg]?)", re.IGNORECASE)
 _BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 MAX_MS = 2**31 - 1  # HAProxy's timers are 32 bits wide
 

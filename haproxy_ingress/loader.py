@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from haproxy.apply import Files, Loaded, Process, load
 from haproxy.model import Config
 from haproxy.ops import Reason
-from haproxy.plan import resolved
+from haproxy.plan import Resolver
 from haproxy.render import Renderer
 
 Kind = Literal["start", "reload", "publish"]
@@ -51,6 +51,7 @@ class Loader:
     due_s: float = field(default=0.0, init=False)
     publish_due_s: float = field(default=0.0, init=False)
     _failures: int = field(default=0, init=False)
+    _resolver: Resolver = field(factory=Resolver, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
     _thread: ThreadPoolExecutor = field(init=False)
 
@@ -92,5 +93,6 @@ class Loader:
         began_s: float,
     ) -> None:
         take_over = {"start": self.process.start, "reload": self.process.reload, "publish": None}
-        done = load(resolved(desired, running), self._renderer, self.files, take_over[kind])
+        config = self._resolver.resolve(desired, running)
+        done = load(config, self._renderer, self.files, take_over[kind])
         self.finished(Finished(kind, reasons, done, began_s, self.clock()))

@@ -73,9 +73,11 @@ def _candidates(slice_: EndpointSlice, port_name: str) -> Iterator[_Candidate]:
 
 def _address(endpoint: Endpoint) -> str:
     try:
-        return str(ipaddress.ip_address(endpoint.addresses[0]))
+        address = ipaddress.ip_address(endpoint.addresses[0])
     except (ValueError, IndexError):
         return ""
+    # A zone means something on one machine only.
+    return "" if getattr(address, "scope_id", None) else str(address)
 
 
 def _state(endpoint: Endpoint) -> State:

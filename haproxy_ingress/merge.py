@@ -88,7 +88,7 @@ class Merge:
     _claims: dict[str, list[_Claim]] = field(factory=dict, init=False)
     _rows: Counter[tuple[str, bool]] = field(factory=Counter, init=False)
     _needs: dict[str, dict[Ref, Need]] = field(factory=dict, init=False)
-    _servers: dict[str, Mapping[str, Server]] = field(factory=dict, init=False)
+    _servers: dict[Need, Mapping[str, Server]] = field(factory=dict, init=False)
 
     def update(
         self,
@@ -109,8 +109,10 @@ class Merge:
         for ref, redone in fragments.items():
             names |= self._need(ref, redone)
         for need, redone_members in members.items():
-            if redone_members.after is not None:
-                self._servers[need.name] = redone_members.after.servers
+            if redone_members.after is None:
+                self._servers.pop(need, None)
+            else:
+                self._servers[need] = redone_members.after.servers
         for name in names:
             self._backend(name, edits)
         self.config, changed = edits.done()
@@ -171,15 +173,15 @@ class Merge:
 
     def _backend(self, name: str, edits: _Edits) -> None:
         if users := self._needs.get(name):
-            need = next(iter(users.values()))
+            # They differ only where one stands for what a Service was before it changed.
+            need = next(reversed(users.values()))
             origins = tuple(sorted(users))
-            servers = self._servers.get(name, {})
+            servers = self._servers.get(need, {})
             edits.backend(name, Backend(name, need.profile.name, servers, origins=origins))
             external = Row(need.external, origins[0]) if need.external else None
             edits.row(EXTERNAL, name, external)
         else:
             self._needs.pop(name, None)
-            self._servers.pop(name, None)
             edits.backend(name, None)
             edits.row(EXTERNAL, name, None)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from haproxy_ingress.resources import Endpoint
+
+_POD = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 NOT_FOUND = "_404"
 UNAVAILABLE = "_503"
@@ -14,5 +18,5 @@ def backend_name(namespace: str, service: str, port: int) -> str:
 
 
 def server_name(endpoint: Endpoint, address: str, port: int) -> str:
-    """After the pod, else ``ADDRESS-PORT``."""
-    return endpoint.pod or f"{address}-{port}"
+    """After the pod, else ``ADDRESS-PORT``; also where what is given can be no pod's name."""
+    return endpoint.pod if _POD.fullmatch(endpoint.pod) else f"{address}-{port}"

@@ -53,7 +53,6 @@ class Pipeline:
         self._merge = Merge(base(self.settings))
         self._fragments = Memo(self._translate)
         self._members = Memo(members)
-        self._fragments.update(self.store, (), add=[_DEFAULT])
 
     @property
     def config(self) -> Config:
@@ -65,11 +64,12 @@ class Pipeline:
         changes = tuple(changes)
         touched = self.store.update(changes)
         self._news += (found for change in changes for found in change.diagnostics)
-        for ref in touched & self.quarantined.keys():
-            del self.quarantined[ref]
         ingresses = {ref for ref in touched if ref.kind == "Ingress"}
         gone = ingresses - self.store.objects.keys()
-        redone = self._fragments.update(self.store, touched, add=ingresses - gone, drop=gone)
+        add = {_DEFAULT, *(ingresses - gone)}
+        redone = self._fragments.update(self.store, touched, add=add, drop=gone)
+        for ref in (touched | redone.keys()) & self.quarantined.keys():
+            del self.quarantined[ref]
         for one in redone.values():
             known = one.before.diagnostics if one.before else ()
             now = one.after.diagnostics if one.after else ()

@@ -152,5 +152,10 @@ def _literal(host: str) -> str:
 
 
 def _spelled(pattern: str) -> str:
-    # A map's key ends at white space; an escape means the same to PCRE2.
-    return pattern.replace(" ", r"\x20")
+    # A map's key ends at white space; an escape means the same to PCRE2, unless it is escaped.
+    return re.sub(r"\\.|[\0- \x7f]", _spelled_token, pattern, flags=re.DOTALL)
+
+
+def _spelled_token(token: re.Match[str]) -> str:
+    last = token[0][-1]
+    return f"\\x{ord(last):02x}" if last <= " " or last == "\x7f" else token[0]

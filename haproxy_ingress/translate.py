@@ -24,10 +24,15 @@ from haproxy_ingress.resources import (
     ServicePort,
     Target,
 )
-from haproxy_ingress.routing import EXTERNAL, MAX_PATH, Kind, row_key, valid_host
+from haproxy_ingress.routing import EXTERNAL, MAX_PATH, Kind, normalised, row_key, valid_host
 from haproxy_ingress.store import View
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+
+_MAX_SERVICE = 63  # the API's own bound; HAProxy's for the name of a backend is 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What PCRE2 takes for one (pcre2_compile.c, check_posix_syntax), and some more.
+_POSIX_CLASS = re.compile(r"\[([:.=])(?:\\[\]\\]|\\(?![\]\\])|[^\]\\])*\1\]")
 
 # Only what may be processed twice without harm is tried again once it was sent (RFC 9110, 9.2.2).
 _SAFE_RETRIES = lines(
@@ -155,9 +160,10 @@ def default_fragment(view: View, settings: Settings) -> Fragment | None:
     found = _port(service, int(wanted) if str(wanted).isdecimal() else wanted)
     if service is None or found is None:
         missing = f"the default backend has no port {wanted}" if service else "no such Service"
-        return Fragment(
-            ref, diagnostics=(Diagnostic(ref, Why.BACKEND_NOT_FOUND, "spec.ports", missing),)
-        )
+        problem = Diagnostic(ref, Why.BACKEND_NOT_FOUND, "spec.ports", missing)
+        return Fragment(ref, diagnostics=(problem,))
+    if refusal := _refusal(service, found):
+        return Fragment(ref, diagnostics=(Diagnostic(ref, Why.UNSUPPORTED, "spec", refusal),))
     need = _need(service, found)
     route = Route("", Kind.LAST, "", need.name, "--default-backend-service")
     return Fragment(ref, routes=(route,), needs=(need,))
@@ -192,8 +198,8 @@ class _Work:
 
     def _path(self, host: str, path: Path, where: str) -> Iterator[Route]:
         kind = self._kind(path)
-        if not path.path.startswith("/") or len(path.path) > MAX_PATH:
-            allowed = f"a path that starts with /, at most {MAX_PATH} characters"
+        if not path.path.startswith("/") or _length(kind, path.path) > MAX_PATH:
+            allowed = f"a path that starts with /, at most {MAX_PATH} characters when encoded"
             self._invalid(f"{where}.path", path.path, allowed)
         elif kind is Kind.REGEX and (problem := _regex_problem(path.path)):
             self._invalid(f"{where}.path", path.path, f"a regular expression ({problem})")
@@ -219,11 +225,8 @@ class _Work:
             wanted = f"Service {target.service}" + (f" port {target.port}" if service else "")
             self._problem(Why.BACKEND_NOT_FOUND, where, f"{wanted} {missing}; answers 503")
             return UNAVAILABLE
-        if port.protocol != "TCP":
-            self._problem(Why.UNSUPPORTED, where, f"port {port.port} is {port.protocol}, not TCP")
-            return UNAVAILABLE
-        if service.type == "ExternalName" and not valid_host(service.external_name.lower()):
-            self._problem(Why.BACKEND_NOT_FOUND, where, "spec.externalName is no DNS name")
+        if refusal := _refusal(service, port):
+            self._problem(Why.UNSUPPORTED, where, f"{refusal}; answers 503")
             return UNAVAILABLE
         self.needs.append(need := _need(service, port))
         return need.name
@@ -239,8 +242,25 @@ class _Work:
 def _need(service: Service, port: ServicePort) -> Need:
     common = (service.meta.namespace, service.meta.name, port.port, port.name)
     if service.type == "ExternalName":
-        return Need(*common, service.external_name.lower().rstrip("."), EXTERNAL_PROFILE)
+        return Need(*common, _external_name(service), EXTERNAL_PROFILE)
     return Need(*common)
+
+
+def _external_name(service: Service) -> str:
+    return service.external_name.lower().removesuffix(".")
+
+
+def _refusal(service: Service, port: ServicePort) -> str:
+    """Why a port that is there cannot be a backend, or empty."""
+    if port.protocol != "TCP":
+        return f"port {port.port} is {port.protocol}, not TCP"
+    if len(service.meta.name) > _MAX_SERVICE:
+        return f"the name of the Service is longer than {_MAX_SERVICE} characters"
+    if service.type == "ExternalName":
+        name = _external_name(service)
+        if not name or name.startswith("*") or not valid_host(name):
+            return "spec.externalName is no DNS name"
+    return ""
 
 
 def _port(service: Service | None, wanted: int | str | None) -> ServicePort | None:
@@ -249,9 +269,9 @@ def _port(service: Service | None, wanted: int | str | None) -> ServicePort | No
         return None
     if wanted is None:
         return service.ports[0] if len(service.ports) == 1 else None
-    for port in service.ports:
-        if wanted in (port.name, port.port):
-            return port
+    matching = [port for port in service.ports if wanted in (port.name, port.port)]
+    if matching:  # TCP and UDP may share a number
+        return min(matching, key=lambda port: port.protocol != "TCP")
     if isinstance(wanted, str) and wanted.isdecimal():
         return _port(service, int(wanted))
     # An ExternalName needs to list no ports: the number is that of the far end.
@@ -260,8 +280,17 @@ def _port(service: Service | None, wanted: int | str | None) -> ServicePort | No
     return None
 
 
+def _length(kind: Kind, path: str) -> int:
+    return len(path if kind is Kind.REGEX else normalised(path))
+
+
 def _regex_problem(pattern: str) -> str:
-    # It must stand by itself: unbalanced parentheses would let it out of its host.
+    # It must stand by itself: unbalanced parentheses would let it out of its host. Where Python
+    # and PCRE2 disagree about what is inside a set, they disagree about what is balanced.
+    if _CONTROL.search(pattern):
+        return "control characters; write an escape such as \\t"
+    if _POSIX_CLASS.search(pattern):
+        return "a POSIX class such as [:alpha:]; write the characters, or \\d, \\s, \\w"
     try:
         with warnings.catch_warnings(action="ignore"):
             re.compile(pattern)

@@ -14,8 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -127,11 +127,14 @@ def start_daemon(state: Path) -> subprocess.Popen[bytes]:
 
 
 def serves() -> bool:
+    connection = HTTPConnection("127.0.0.1", HTTP_PORT, timeout=1)
     try:
-        with urllib.request.urlopen(f"http://localhost:{HTTP_PORT}/", timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def of_this_demo(state: Path) -> Iterator[int]:
