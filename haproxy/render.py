@@ -108,8 +108,8 @@ class Renderer:
         blocks = (*_structure(config), *(block for _, block in memo.values()))
         files = {CONFIG_FILE: "".join(block.text for block in blocks).encode()}
         self._maps = {
-            name: known
-            if (known := self._maps.get(name)) and known[0] is each
+            name: kept
+            if (kept := self._maps.get(name)) and kept[0] is each
             else (each, map_file(each))
             for name, each in sorted(config.maps.items())
         }
