@@ -30,7 +30,7 @@ Origin = Hashable
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_./-]{0,254}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of pairs, which no file can hold
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and surrogates: no file can hold them
 MAX_WORDS = 64  # a longer line is fatal for the whole configuration
 ID_SPACE = 2**20  # the hash ring uses only the low 20 bits of a server's id
 _TIME = (ge(1), le(MAX_MS))  # in milliseconds
