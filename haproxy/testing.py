@@ -12,11 +12,29 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from haproxy.commands import lines
+from haproxy.commands import Status, lines
 from haproxy.effects import after
-from haproxy.errors import ConfigRefused, InvalidValue, ProcessChanged, Unreachable
+from haproxy.errors import (
+    ConfigRefused,
+    InvalidValue,
+    ProcessChanged,
+    Unreachable,
+    UnreadableReply,
+)
 from haproxy.model import Backend, Config, Map, Row, Server, State
-from haproxy.ops import AddServer, Batch, DelServer, Op, Result
+from haproxy.ops import (
+    AddBackend,
+    AddRow,
+    AddServer,
+    Batch,
+    DelBackend,
+    DelRow,
+    DelServer,
+    Op,
+    ReplaceMap,
+    Result,
+    SetRow,
+)
 from haproxy.render import CONFIG_FILE
 
 
@@ -84,11 +102,13 @@ class FakeHAProxy:
     def read(self, known: Config, pid: int) -> Config:
         if self.pid() != pid:
             raise ProcessChanged(pid, self.worker)
+        if missing := known.maps.keys() - self.config.maps.keys():
+            raise UnreadableReply(f"show map {min(missing)}", "this HAProxy has no such map")
         servers = {name: one.servers for name, one in self.config.backends.items()}
         rows = {name: one.rows for name, one in self.config.maps.items()}
         return evolve(
             known,
-            backends={n: evolve(b, servers=servers[n]) for n, b in known.backends.items()},
+            backends={n: evolve(b, servers=servers.get(n, {})) for n, b in known.backends.items()},
             maps={n: evolve(m, rows=rows[n]) for n, m in known.maps.items()},
         )
 
@@ -99,18 +119,54 @@ class FakeHAProxy:
             return Result(op, "refused", str(error))
         if reply := self.refuse(op):
             return Result(op, "refused", reply)
-        if isinstance(op, DelServer) and f"{op.backend}/{op.server}" in self.busy:
-            return Result(op, "busy", "Server still has connections attached to it.")
-        if isinstance(op, AddServer) and op.backend not in self.config.backends:
-            return Result(op, "refused", "No such backend.")
-        self.config = after(self.config, (op,))
-        return Result(op)
+        status, reply = self._judge(op)
+        if not reply:
+            self.config = after(self.config, (op,))
+        return Result(op, status, reply)
+
+    def _judge(self, op: Op) -> tuple[Status, str]:
+        """Whether *op* can be carried out on what runs; without words when it can."""
+        match op:
+            case AddRow(name) | SetRow(name) | DelRow(name) | ReplaceMap(name):
+                known = name in self.config.maps
+                return ("done", "") if known else ("refused", "Unknown map identifier.")
+            case AddBackend(name):
+                known = name in self.config.backends
+                return ("refused", "Backend already exists.") if known else ("done", "")
+        backend = self.config.backends.get(op.backend)
+        if backend is None:
+            gone = isinstance(op, DelServer | DelBackend)
+            return "done" if gone else "refused", "No such backend."
+        if isinstance(op, DelBackend):
+            busy = "Only a backend without server can be deleted."
+            return ("busy", busy) if backend.servers else ("done", "")
+        if isinstance(op, AddServer):
+            return _addable(backend, op.server)
+        server = backend.servers.get(op.server)
+        if server is None:
+            return "done" if isinstance(op, DelServer) else "refused", "No such server."
+        return self._deletable(op, server) if isinstance(op, DelServer) else ("done", "")
+
+    def _deletable(self, op: DelServer, server: Server) -> tuple[Status, str]:
+        if server.state is not State.MAINT:
+            return "refused", "Only servers in maintenance mode can be deleted."
+        if f"{op.backend}/{op.server}" in self.busy:
+            return "busy", "Server still has connections attached to it."
+        return "done", ""
+
+
+def _addable(backend: Backend, server: Server) -> tuple[Status, str]:
+    if server.name in backend.servers:
+        return "refused", "Already exists a server with the same name in backend."
+    if server.id in {one.id for one in backend.servers.values()}:
+        return "refused", "Custom id already used by another server."
+    return "done", ""
 
 
 def _loaded(files: Mapping[str, bytes]) -> Config:
     """What the *files* say of backends, servers and maps, read as HAProxy reads them."""
     backends: dict[str, Backend] = {}
-    for line in files.get(CONFIG_FILE, b"").decode().splitlines():
+    for line in files.get(CONFIG_FILE, b"").decode().split("\n"):
         match shlex.split(line):
             case ["backend", name, "from", profile]:
                 backend = backends[name] = Backend(name, profile, {})
@@ -120,9 +176,10 @@ def _loaded(files: Mapping[str, bytes]) -> Config:
                 values = (address.strip("[]"), int(port), int(weight), state, int(number))
                 servers = {**backend.servers, name: Server(name, *values)}
                 backend = backends[backend.name] = evolve(backend, servers=servers)
-    maps = {
-        name: Map(name, {row.split(" ", 1)[0]: Row(row.split(" ", 1)[1]) for row in rows})
-        for name, data in files.items()
-        if name != CONFIG_FILE and (rows := data.decode().splitlines()) is not None
-    }
+    maps = {name: _map(name, data.decode()) for name, data in files.items() if name != CONFIG_FILE}
     return Config(backends=backends, maps=maps)
+
+
+def _map(name: str, text: str) -> Map:
+    pairs = (row.partition(" ") for row in text.split("\n") if row)
+    return Map(name, {key: Row(value) for key, _, value in pairs})
