@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import evolve, field, fields, frozen, mutable
@@ -78,7 +78,7 @@ def plan(
     enter: list[Step] = []
     leave: list[Step] = []
     retired: list[Backend] = []
-    there = set(running.backends)
+    added: set[str] = set()
     for name in sorted(changed.backends):
         old, new = running.backends.get(name), desired.backends.get(name)
         if new is None:
@@ -90,14 +90,14 @@ def plan(
                 continue
             op = AddBackend(name, new.profile)
             enter.append(_step(op, f"backend {name}", "profile", None, new.profile))
-            there.add(name)
+            added.add(name)
             old = Backend(name, new.profile)
         else:
             reload += _backend_structure(running, old, new)
         new = with_ids(new, old)
         enter += _entering(old, new)
         leave += _leaving(old, new.servers)
-    rows = _all_rows(running, desired, changed, there)
+    rows = _all_rows(running, desired, changed, added)
     if not reload:
         leave += _retiring(retired, can)
     return Plan((*enter, *rows, *leave), tuple(reload))
@@ -290,10 +290,15 @@ def _leaving(old: Backend, staying: Mapping[str, Server]) -> Iterator[Step]:
             yield _step(DelServer(old.name, name), subject, "address", server.address, None)
 
 
-def _all_rows(running: Config, desired: Config, changed: Changed, there: set[str]) -> list[Step]:
+def _all_rows(running: Config, desired: Config, changed: Changed, added: set[str]) -> list[Step]:
     """New and changed rows in the order of the maps, then those that go, in the reverse one."""
     enter: list[Step] = []
     leave: list[Step] = []
+
+    def there(row: Row) -> bool:
+        # A row must not come into force before the backends that only a reload brings.
+        return all(name in running.backends or name in added for name in row.needs)
+
     for name, new in desired.maps.items():
         if (keys := changed.rows.get(name)) and (old := running.maps.get(name)):
             coming, going = _rows(old, new, keys, there)
@@ -303,11 +308,9 @@ def _all_rows(running: Config, desired: Config, changed: Changed, there: set[str
 
 
 def _rows(
-    old: Map, new: Map, keys: frozenset[str], there: set[str]
+    old: Map, new: Map, keys: frozenset[str], there: Callable[[Row], bool]
 ) -> tuple[list[Step], list[Step]]:
-    wanted = {key: new.rows[key] for key in keys if key in new.rows}
-    # A row must not come into force before the backends that only a reload brings.
-    wanted = {key: row for key, row in wanted.items() if there.issuperset(row.needs)}
+    wanted = {key: row for key in keys if (row := new.rows.get(key)) and there(row)}
     if new.ordered:
         return _replaced(old, new, wanted, keys), []
     subject, coming, going = f"map {new.name}", [], []

@@ -13,6 +13,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from haproxy.apply import Files, Loaded, Process, load
+from haproxy.errors import ProcessFailed
 from haproxy.model import Config
 from haproxy.ops import Reason
 from haproxy.plan import Resolver
@@ -93,6 +94,9 @@ class Loader:
         began_s: float,
     ) -> None:
         take_over = {"start": self.process.start, "reload": self.process.reload, "publish": None}
-        config = self._resolver.resolve(desired, running)
-        done = load(config, self._renderer, self.files, take_over[kind])
+        try:
+            config = self._resolver.resolve(desired, running)
+            done = load(config, self._renderer, self.files, take_over[kind])
+        except Exception as error:  # noqa: BLE001  who waits for the end must hear of one
+            done = Loaded(error=ProcessFailed(f"not loaded, a defect of ours: {error!r}"))
         self.finished(Finished(kind, reasons, done, began_s, self.clock()))

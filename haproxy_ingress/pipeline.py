@@ -65,7 +65,7 @@ class Pipeline:
         touched = self.store.update(changes)
         self._news += (found for change in changes for found in change.diagnostics)
         ingresses = {ref for ref in touched if ref.kind == "Ingress"}
-        gone = ingresses - self.store.objects.keys()
+        gone = {ref for ref in ingresses if ref not in self.store.objects}
         add = {_DEFAULT, *(ingresses - gone)}
         redone = self._fragments.update(self.store, touched, add=add, drop=gone)
         for ref in (touched | redone.keys()) & self.quarantined.keys():
@@ -74,7 +74,7 @@ class Pipeline:
             known = one.before.diagnostics if one.before else ()
             now = one.after.diagnostics if one.after else ()
             self._news += (found for found in now if found not in known)
-        return self._commit(redone.keys() | touched & self._effective.keys(), touched)
+        return self._commit(redone.keys() | ingresses, touched)
 
     def quarantine(self, ref: Ref, message: str) -> Changed:
         """Take an object out that HAProxy refused, until it changes.
