@@ -141,7 +141,7 @@ class Pipeline:
         if fragment is None or ref not in self.quarantined:
             return fragment
         good = self._good.get(ref)
-        return good if good and good != fragment else _denying(fragment)
+        return _renewed(good, fragment) if good and good != fragment else _denying(fragment)
 
     def _count(self, fragment: Fragment | None, by: int) -> set[Need]:
         needs = set(fragment.needs if fragment else ())
@@ -161,6 +161,12 @@ class Pipeline:
             where = traceback.format_exc(limit=-1).strip().splitlines()[-1]
             problem = Diagnostic(ref, Why.INVALID, "", f"not translated, a defect of ours: {where}")
             return Fragment(ref, ingress.meta.age, diagnostics=(problem,))
+
+
+def _renewed(good: Fragment, now: Fragment) -> Fragment:
+    """*good* with its Services as they are now, as far as *now* knows them."""
+    needs = {need.name: need for need in now.needs}
+    return evolve(good, needs=tuple(needs.get(need.name, need) for need in good.needs))
 
 
 def _denying(fragment: Fragment) -> Fragment:
