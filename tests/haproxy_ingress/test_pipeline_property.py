@@ -51,7 +51,7 @@ targets = st.builds(ServiceTarget, st.sampled_from(SERVICES), st.sampled_from(PO
 )
 paths = st.builds(Path, st.sampled_from(PATHS), st.sampled_from(PathType), targets)
 rules = st.builds(Rule, st.sampled_from(HOSTS), st.lists(paths, max_size=3).map(tuple))
-annotations = st.fixed_dictionaries(
+wishes = st.fixed_dictionaries(
     {},
     optional={
         CLASS_ANNOTATION: st.sampled_from(["haproxy", "edge"]),
@@ -60,13 +60,13 @@ annotations = st.fixed_dictionaries(
     },
 )
 ingresses = st.builds(
-    lambda name, ruled, created, wishes, of, default: ingress(
-        name, *ruled, created=created, annotations=wishes, ingress_class=of, default=default
+    lambda name, ruled, created, asked, of, default: ingress(
+        name, *ruled, created=created, annotations=asked, ingress_class=of, default=default
     ),
     st.sampled_from(NAMES),
     st.lists(rules, max_size=2),
     st.sampled_from(TIMES),
-    annotations,
+    wishes,
     st.sampled_from(CLASSES),
     st.none() | targets,
 )
