@@ -25,6 +25,7 @@ from haproxy_ingress.journal import Cause, Decision, Journal
 from haproxy_ingress.loader import Finished
 from haproxy_ingress.metrics import Metrics
 from haproxy_ingress.pipeline import Pipeline
+from haproxy_ingress.resources import Resource
 from haproxy_ingress.sources import Change, Source
 from haproxy_ingress.translate import Settings
 
@@ -170,9 +171,10 @@ class Controller:
     def _learn(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self.metrics.change(change.ref.kind)
-            known = change.ref in self._pipeline.store.objects
-            self._since.causes.append(_cause(change, known))
-            self._since.arrived_s = min(self._since.arrived_s, change.arrived_s)
+            known = self._pipeline.store.objects.get(change.ref)
+            if not change.keep and change.resource != known:
+                self._since.causes.append(_cause(change, known))
+                self._since.arrived_s = min(self._since.arrived_s, change.arrived_s)
         self._changed |= self._pipeline.update(changes)
 
     def _work(self) -> None:
@@ -212,10 +214,10 @@ class Controller:
             self.metrics.objects(kind, number)
 
 
-def _cause(change: Change, known: bool) -> Cause:
-    if change.resource is None and not change.keep:
+def _cause(change: Change, known: Resource | None) -> Cause:
+    if change.resource is None:
         return Cause(change.ref, "removed")
-    return Cause(change.ref, "changed" if known else "added")
+    return Cause(change.ref, "added" if known is None else "changed")
 
 
 def _decision(number: int, report: Report) -> Decision:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +25,15 @@ from haproxy.local import Binary, LocalProcess
 from haproxy_ingress import logs
 from haproxy_ingress.admin import Admin, AdminFailed
 from haproxy_ingress.controller import Controller
+from haproxy_ingress.journal import Decision
 from haproxy_ingress.options import Options
 from haproxy_ingress.sources.manifests import ManifestsSource
 from haproxy_ingress.translate import Settings
 
 GRACE_S = 25.0  # Kubernetes kills a pod after 30 s
 HURRIED_S = 1.0
+
+_SWITCH_S = 0.0005  # a change must not wait for a load that renders beside it
 
 _LOG = logging.getLogger(__name__)
 _IPV6 = Path("/proc/net/if_inet6")
@@ -48,6 +53,7 @@ def run(options: Options, version: str) -> None:
     Raises `BadSetting`, or `Failed`. After a failure a HAProxy that serves is left alone: the next
     start takes it over.
     """
+    sys.setswitchinterval(_SWITCH_S)
     shutdown = Shutdown(options.shutdown_delay_ms / 1e3)
     shutdown.listen()
     if options.https_port:
@@ -109,9 +115,33 @@ def _controller(
         runtime=LiveRuntime(str(layout.runtime_socket), can),
         can=can,
         reload_interval_s=options.reload_interval_ms / 1e3,
-        on_decision=logs.decided,
+        on_decision=Settled(logs.decided),
         on_diagnostic=logs.found,
     )
+
+
+@define(eq=False)
+class Settled:
+    """Hands decisions on; with the first one what was read at the start is there to stay.
+
+    Looking for garbage there took most of the time of a start and tens of milliseconds every now
+    and then afterwards.
+    """
+
+    decided: Callable[[Decision], None]
+    _first: bool = field(default=True, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        gc.disable()
+
+    def __call__(self, decision: Decision) -> None:
+        if self._first:
+            self._first = False
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
+            gc.enable()
+        self.decided(decision)
 
 
 def settings(options: Options, runtime_socket: str) -> Settings:
