@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -143,20 +144,29 @@ def test_new_host_and_path_on_a_known_service_need_no_reload(serving: Daemon, fa
     assert [cause["name"] for cause in newest["causes"]] == ["more"]
 
 
-def test_new_service_is_one_reload_that_nobody_notices(serving: Daemon, echo: Pods) -> None:
-    """And the decision and the metric say why."""
+def test_new_service_is_at_most_one_reload_that_nobody_notices(serving: Daemon, echo: Pods) -> None:
+    """None with HAProxy 3.4. The decision says why, and the metric counts it."""
     before = serving.served()
     with load(serving.port, HOST) as client:
         serving.write("api.yaml", web(echo, "api", SECOND))
         serving.wait_for(lambda: serving.pod("/", "api.test") == SECOND)
         client.after(1_000)
     assert client.failures == []
-    assert serving.served().reloads - before.reloads == 1
+    dynamic = serving.version() >= (3, 4)
+    assert serving.served().reloads - before.reloads == (0 if dynamic else 1)
     serving.wait_for(lambda: reloads_for_new_backends(serving) == serving.served().reloads)
-    newest = next(d for d in serving.decisions() if d["action"] == "reload")
-    assert "backend default_api_80" in newest["reasons"][0]
+    action = "runtime" if dynamic else "reload"
+    serving.wait_for(
+        lambda: any(d["action"] == action for d in about(serving, "backend default_api_80"))
+    )
+    newest = about(serving, "backend default_api_80")[0]
     cause = {"kind": "Service", "namespace": "default", "name": "api", "change": "added"}
     assert cause in newest["causes"]
+
+
+def about(daemon: Daemon, what: str) -> list[dict[str, Any]]:
+    """The decisions with *what* in a reason."""
+    return [decision for decision in daemon.decisions() if what in str(decision["reasons"])]
 
 
 def reloads_for_new_backends(daemon: Daemon) -> float:
@@ -179,7 +189,7 @@ def test_new_host_is_never_half_there(serving: Daemon, fast: Pods) -> None:
     assert client.failures == []
 
 
-def test_many_new_services_at_once_share_their_reloads(
+def test_many_new_services_at_once_share_a_few_reloads(
     serving: Daemon, echo: Pods, always_loadable: None
 ) -> None:
     """Endpoints go on changing meanwhile, and nobody notices."""
@@ -193,7 +203,8 @@ def test_many_new_services_at_once_share_their_reloads(
             serving.wait_for(partial(answers, serving, host, address))
         serving.wait_for(lambda: serving.pod("/", HOST) == FIRST)
     assert client.failures == []
-    assert 1 <= serving.served().reloads - before.reloads <= 3
+    most = 0 if serving.version() >= (3, 4) else 3
+    assert serving.served().reloads - before.reloads <= most
 
 
 def test_deleted_file_takes_its_routes_along(serving: Daemon, echo: Pods) -> None:

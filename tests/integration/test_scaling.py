@@ -110,7 +110,7 @@ def test_replacing_all_pods(daemon: Daemon, fast: Pods) -> None:
 
 def test_readiness_that_flaps(daemon: Daemon, fast: Pods) -> None:
     """A pod that is not ready gets nothing; one that is ready again gets its share."""
-    steady, flapping = "127.54.0.1", "127.54.0.2"
+    steady, flapping, last = "127.54.0.1", "127.54.0.2", "127.54.0.3"
 
     def pods(ready: bool) -> list[Object]:
         return [pod(steady, "steady"), pod(flapping, "flapping", ready=ready)]
@@ -120,8 +120,8 @@ def test_readiness_that_flaps(daemon: Daemon, fast: Pods) -> None:
         for _ in range(20):
             service.scale(pods(ready=False))
             service.scale(pods(ready=True))
-        service.scale(pods(ready=False))
-        service.settle([steady])
+        service.scale([*pods(ready=False), pod(last, "last")])  # so that this state is new
+        service.settle([steady, last])
         service.scale(pods(ready=True))
         service.settle([steady, flapping])
 

@@ -117,6 +117,13 @@ class Daemon:
         worker = next(row for row in current if row[1:2] == ["worker"])
         return Served(int(worker[0]), int(master[2]))
 
+    def version(self) -> tuple[int, int]:
+        """Of HAProxy, by its own word."""
+        info = ask(self.state / "haproxy.sock", "show info").splitlines()
+        number = next(line.partition(": ")[2] for line in info if line.startswith("Version: "))
+        major, minor, *_ = number.split(".")
+        return int(major), int(minor)
+
     def _processes(self) -> str:
         try:
             return ask(self.state / "master.sock", "show proc")
