@@ -221,9 +221,10 @@ class _Work:
         service = self.view.service(self.ingress.meta.namespace, target.service)
         port = _port(service, target.port)
         if service is None or port is None:
-            missing = "has no such port" if service else "does not exist"
-            wanted = f"Service {target.service}" + (f" port {target.port}" if service else "")
-            self._problem(Why.BACKEND_NOT_FOUND, where, f"{wanted} {missing}; answers 503")
+            named = "port to choose by itself" if target.port is None else f"port {target.port}"
+            missing = f"has no {named}" if service else "does not exist"
+            what = f"Service {target.service} {missing}; answers 503"
+            self._problem(Why.BACKEND_NOT_FOUND, where, what)
             return UNAVAILABLE
         if refusal := _refusal(service, port):
             self._problem(Why.UNSUPPORTED, where, f"{refusal}; answers 503")
