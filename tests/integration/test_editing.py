@@ -207,6 +207,46 @@ def test_many_new_services_at_once_share_a_few_reloads(
     assert serving.served().reloads - before.reloads <= most
 
 
+def test_ingress_that_stops_being_ours_is_not_served(serving: Daemon, echo: Pods) -> None:
+    """By the class object's controller, and by its own word."""
+    taken = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {"name": "haproxy"},
+        "spec": {"controller": "example.test/another"},
+    }
+    serving.write("class.yaml", taken)
+    serving.wait_for(lambda: serving.pod("/", HOST) == "status 404")
+    (serving.manifests / "class.yaml").unlink()
+    serving.wait_for(lambda: serving.pod("/", HOST) == FIRST)
+    foreign = ingress("web", HOST, {"/": "web"})
+    foreign["spec"]["ingressClassName"] = "another"
+    serving.write("web.yaml", [foreign, service("web"), endpoints("web", [FIRST], echo.port)])
+    serving.wait_for(lambda: serving.pod("/", HOST) == "status 404")
+
+
+def test_older_ingress_takes_a_path_over_without_a_gap(serving: Daemon, fast: Pods) -> None:
+    """And when it goes, the path falls back to the one that had it before."""
+    old, new = "127.60.0.3", "127.60.0.4"
+    dated = ingress("dated", HOST, {"/": "other"})
+    dated["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+    services = [service("other"), endpoints("other", [new], fast.port)]
+    elsewhere = ingress("elsewhere", "elsewhere.test", {"/": "other"})
+    serving.write("other.yaml", [*services, elsewhere])
+    serving.write("web.yaml", web(fast, address=old))
+    serving.wait_for(lambda: serving.pod("/", HOST) == old)
+    serving.wait_for(lambda: serving.pod("/", "elsewhere.test") == new)
+    before = serving.served()
+    with load(serving.port, HOST) as client:
+        for _ in range(5):
+            serving.write("dated.yaml", dated)
+            serving.wait_for(lambda: serving.pod("/", HOST) == new)
+            (serving.manifests / "dated.yaml").unlink()
+            serving.wait_for(lambda: serving.pod("/", HOST) == old)
+    assert client.failures == []
+    assert serving.served() == before
+
+
 def test_deleted_file_takes_its_routes_along(serving: Daemon, echo: Pods) -> None:
     serving.write("other.yaml", ingress("other", "other.test", {"/": "web"}))
     serving.wait_for(lambda: serving.pod("/", "other.test") == FIRST)
