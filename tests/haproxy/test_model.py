@@ -68,7 +68,9 @@ WHOLE = "words that are not empty"
         (lambda: Global(runtime_socket="/run/\x1b"), "runtime_socket", TEXT),
     ],
 )
-def test_a_refusal_names_the_field_and_what_is_allowed(build: Callable[[], object], field, allowed):
+def test_a_refusal_names_the_field_and_what_is_allowed(
+    build: Callable[[], object], field: str, allowed: str
+) -> None:
     with pytest.raises(InvalidValue) as caught:
         build()
     assert (caught.value.field, caught.value.allowed) == (field, allowed)
@@ -101,7 +103,9 @@ def test_a_refusal_names_the_field_and_what_is_allowed(build: Callable[[], objec
         (lambda: Global(max_reloads=0), "max_reloads"),
     ],
 )
-def test_a_number_out_of_bounds_is_refused_by_the_name_of_its_field(build, field):
+def test_a_number_out_of_bounds_is_refused_by_the_name_of_its_field(
+    build: Callable[[], object], field: str
+) -> None:
     with pytest.raises(ValueError, match=f"'{field}'"):
         build()
 
@@ -121,7 +125,7 @@ def test_a_number_out_of_bounds_is_refused_by_the_name_of_its_field(build, field
         Config,
     ],
 )
-def test_what_is_within_bounds_is_taken(build):
+def test_what_is_within_bounds_is_taken(build: Callable[[], object]) -> None:
     assert build() == build()
 
 
@@ -129,11 +133,11 @@ def test_what_is_within_bounds_is_taken(build):
     ("written", "canonical"),
     [("10.0.0.1", "10.0.0.1"), ("FD00:0::1", "fd00::1"), ("0:0:0:0:0:0:0:0", "::")],
 )
-def test_an_address_is_kept_as_haproxy_shows_it(written, canonical):
+def test_an_address_is_kept_as_haproxy_shows_it(written: str, canonical: str) -> None:
     assert evolve(WEB, address=written).address == canonical
 
 
-def test_fixed_text_becomes_lines_of_words_split_as_a_shell_does():
+def test_fixed_text_becomes_lines_of_words_split_as_a_shell_does() -> None:
     text = """
         http-request deny if { path -m sub '#' }
 
@@ -145,7 +149,7 @@ def test_fixed_text_becomes_lines_of_words_split_as_a_shell_does():
     )
 
 
-def test_the_name_of_a_profile_is_a_function_of_its_content():
+def test_the_name_of_a_profile_is_a_function_of_its_content() -> None:
     assert Profile().name == Profile().name
     assert Profile().name.startswith("p-")
     variants = [
@@ -158,6 +162,6 @@ def test_the_name_of_a_profile_is_a_function_of_its_content():
     assert len({profile.name for profile in variants}) == len(variants)
 
 
-def test_who_asked_takes_no_part_in_comparisons():
+def test_who_asked_takes_no_part_in_comparisons() -> None:
     assert Row("a", origin="x") == Row("a", origin="y", needs=("b",))
     assert Backend("b", "p", origins=("x",)) == Backend("b", "p")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from typing import TypeVar
 
 import pytest
 from attrs import evolve
@@ -24,6 +26,8 @@ from haproxy.model import (
     lines,
 )
 from haproxy.render import CONFIG_FILE, MAX_ROW_BYTES, Renderer, map_file, quote, render
+
+T = TypeVar("T")
 
 HOSTS, REGEX = "maps/hosts.map", "maps/regex.map"
 PROFILE = Profile(rules=lines("http-request deny if FALSE"))
@@ -82,17 +86,17 @@ def words(of: Config) -> list[list[str]]:
         ("a;b&c", "'a;b&c'"),
     ],
 )
-def test_a_word_is_read_as_exactly_itself(word, quoted):
+def test_a_word_is_read_as_exactly_itself(word: str, quoted: str) -> None:
     assert quote(word) == quoted
     assert shlex.split(quoted, comments=True) == [word]
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])))
-def test_any_word_is_read_as_exactly_itself(word):
+def test_any_word_is_read_as_exactly_itself(word: str) -> None:
     assert shlex.split(f"a {quote(word)} b", comments=True) == ["a", word, "b"]
 
 
-def test_a_server_is_one_line():
+def test_a_server_is_one_line() -> None:
     assert text(config()).split("\n\n")[-2] == "\n".join(
         [
             f"backend web from {config().backends['web'].profile}",
@@ -102,13 +106,13 @@ def test_a_server_is_one_line():
     )
 
 
-def test_a_draining_server_is_loaded_with_weight_0():
+def test_a_draining_server_is_loaded_with_weight_0() -> None:
     server = Server("s", "10.0.0.1", 80, 7, State.DRAIN, 3)
     desired = Config(backends={"b": Backend("b", "p", {"s": server})})
     assert "  server s 10.0.0.1:80 id 3 weight 0\n" in text(desired)
 
 
-def test_the_process_has_what_is_set_and_haproxys_defaults_for_the_rest():
+def test_the_process_has_what_is_set_and_haproxys_defaults_for_the_rest() -> None:
     assert text(Config()) == (
         "global\n  default-path config\n  hard-stop-after 30s\n  mworker-max-reloads 4\n\n"
     )
@@ -124,7 +128,7 @@ def test_the_process_has_what_is_set_and_haproxys_defaults_for_the_rest():
     ]
 
 
-def test_frontends_stand_before_the_profiles():
+def test_frontends_stand_before_the_profiles() -> None:
     """A proxy that names no defaults section takes the last one before it."""
     sections = [line.split()[0] for line in text(config()).split("\n") if line[:1].strip()]
     assert sections == [
@@ -133,17 +137,21 @@ def test_frontends_stand_before_the_profiles():
     ]
 
 
-def test_the_order_of_what_has_none_does_not_matter():
+def turn(one: Mapping[str, T]) -> dict[str, T]:
+    return dict(reversed(list(one.items())))
+
+
+def test_the_order_of_what_has_none_does_not_matter() -> None:
     one = config()
     web = one.backends["web"]
     turned = evolve(
         one,
-        profiles=dict(reversed(one.profiles.items())),
+        profiles=turn(one.profiles),
         backends={
-            "web": evolve(web, servers=dict(reversed(web.servers.items()))),
+            "web": evolve(web, servers=turn(web.servers)),
             "fixed": one.backends["fixed"],
         },
-        maps={HOSTS: Map(HOSTS, dict(reversed(one.maps[HOSTS].rows.items())))},
+        maps={HOSTS: Map(HOSTS, turn(one.maps[HOSTS].rows))},
     )
     assert list(turned.backends) == sorted(turned.backends, reverse=True)
     assert render(turned).files == render(one).files
@@ -151,7 +159,7 @@ def test_the_order_of_what_has_none_does_not_matter():
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1))
-def test_no_text_changes_lines_sections_or_words(word):
+def test_no_text_changes_lines_sections_or_words(word: str) -> None:
     """Wherever any text may stand it is one word, and it is that text."""
     texts = {"word": word, "/run/word": f"/run/{word}"}
     expected = [[texts.get(one, one) for one in line] for line in words(config("word"))]
@@ -172,7 +180,7 @@ def nameless(config: list[list[str]]) -> list[list[str]]:
     ["a\nb", "a\rb", "\0", "\x1b[m", "a\x7f", "\ud800"],
     ids=["LF", "CR", "NUL", "ESC", "DEL", "surrogate"],
 )
-def test_a_control_character_is_refused_wherever_any_text_may_stand(bad):
+def test_a_control_character_is_refused_wherever_any_text_may_stand(bad: str) -> None:
     with pytest.raises(InvalidValue, match="without control characters"):
         config(bad)
 
@@ -211,7 +219,7 @@ class TestOrigins:
 
     @pytest.mark.parametrize(("line", "origins"), PLACES)
     @pytest.mark.parametrize("folder", ["", "gen-000001/", "/var/lib/x/current/"])
-    def test_of_a_line(self, line, origins, folder):
+    def test_of_a_line(self, line: str, origins: tuple[str, ...], folder: str) -> None:
         rendered = render(self.CONFIG)
         number = rendered.files[CONFIG_FILE].decode().split("\n").index(line) + 1
         alert = f"[ALERT]    (12) : config : parsing [{folder}haproxy.cfg:{number}] : unknown"
@@ -229,13 +237,13 @@ class TestOrigins:
             pytest.param(1, "maps/none.map", (), id="no map of ours"),
         ],
     )
-    def test_of_a_map_row(self, line, name, origins):
+    def test_of_a_map_row(self, line: int, name: str, origins: tuple[str, ...]) -> None:
         alert = f"config : regex '([' is invalid at line {line} of file '{name}'."
         assert render(self.CONFIG).origins(alert) == origins
         both = f"parsing [haproxy.cfg:1] : error detected : {alert}"
         assert render(self.CONFIG).origins(both) == origins
 
-    def test_of_a_line_whose_text_pretends_to_be_a_place(self):
+    def test_of_a_line_whose_text_pretends_to_be_a_place(self) -> None:
         rendered = render(self.CONFIG)
         line = f"backend a from {PROFILE.name}"
         number = rendered.files[CONFIG_FILE].decode().split("\n").index(line) + 1
@@ -252,38 +260,38 @@ class TestOrigins:
             "parsing [haproxy.cfg:9999] : unknown keyword",
         ],
     )
-    def test_of_no_place(self, alert):
+    def test_of_no_place(self, alert: str) -> None:
         assert render(self.CONFIG).origins(alert) == ()
 
 
 class TestMapFile:
-    def test_has_a_row_a_line_in_the_order_of_the_keys(self):
+    def test_has_a_row_a_line_in_the_order_of_the_keys(self) -> None:
         of = Map(HOSTS, {"b": Row("two words"), "a": Row("'\"#\\")})
         assert map_file(of) == b"a '\"#\\\nb two words\n"
 
-    def test_keeps_an_order_that_counts(self):
+    def test_keeps_an_order_that_counts(self) -> None:
         of = Map(REGEX, {"b": Row("1"), "a": Row("2")}, ordered=True)
         assert map_file(of) == b"b 1\na 2\n"
 
     @pytest.mark.parametrize("key", ["", "#a", "a b", "a\tb", "a\nb", "\x7f", "\ud800"])
-    def test_refuses_a_key_that_would_be_read_as_another(self, key):
+    def test_refuses_a_key_that_would_be_read_as_another(self, key: str) -> None:
         with pytest.raises(InvalidValue, match="a key without white space, not starting with #"):
             map_file(Map(HOSTS, {key: Row("v")}))
 
     @pytest.mark.parametrize("value", ["", " ", " a", "a ", "a\u00a0"])
-    def test_refuses_a_value_that_would_be_read_as_another(self, value):
+    def test_refuses_a_value_that_would_be_read_as_another(self, value: str) -> None:
         with pytest.raises(InvalidValue, match="a value without white space at its ends") as caught:
             map_file(Map(HOSTS, {"key": Row(value)}))
         assert (caught.value.field, caught.value.value) == (HOSTS, "key")
 
-    def test_refuses_a_row_that_haproxy_would_cut_in_two(self):
+    def test_refuses_a_row_that_haproxy_would_cut_in_two(self) -> None:
         longest = "ä" * ((MAX_ROW_BYTES - 2) // 2)
         assert len(map_file(Map(HOSTS, {"k": Row(longest)}))) == MAX_ROW_BYTES + 1
         with pytest.raises(InvalidValue, match=f"at most {MAX_ROW_BYTES} bytes with its value"):
             map_file(Map(HOSTS, {"k": Row(longest + "a")}))
 
     @given(st.dictionaries(st.text(), st.text(st.characters(exclude_categories=["Cc", "Cs"]))))
-    def test_holds_exactly_the_rows_or_is_refused(self, rows):
+    def test_holds_exactly_the_rows_or_is_refused(self, rows: dict[str, str]) -> None:
         of = Map(HOSTS, {key: Row(value) for key, value in rows.items()})
         try:
             data = map_file(of)
@@ -302,7 +310,9 @@ names = st.sampled_from("abcd")
         max_size=5,
     )
 )
-def test_a_renderer_that_remembers_gives_what_one_from_scratch_gives(steps):
+def test_a_renderer_that_remembers_gives_what_one_from_scratch_gives(
+    steps: list[tuple[dict[str, int], dict[str, str]]],
+) -> None:
     renderer = Renderer()
     backends: dict[tuple[str, int], Backend] = {}
     maps: dict[str, Map] = {}

@@ -21,7 +21,7 @@ from haproxy.units import MAX_MS, milliseconds, size_bytes, time
         ("2147483647", MAX_MS),
     ],
 )
-def test_a_time_is_read_as_milliseconds(text, ms):
+def test_a_time_is_read_as_milliseconds(text: str, ms: int) -> None:
     assert milliseconds(text) == ms
 
 
@@ -34,7 +34,7 @@ def test_a_time_is_read_as_milliseconds(text, ms):
         pytest.param("9" * 13, id="too many digits"),
     ],
 )
-def test_another_text_is_no_time(text):
+def test_another_text_is_no_time(text: str) -> None:
     with pytest.raises(InvalidValue, match="allowed: a number with ms, s, m, h or d") as caught:
         milliseconds(text)
     assert caught.value.field == "time"
@@ -48,12 +48,12 @@ def test_another_text_is_no_time(text):
         *((90_000, "90s"), (3_600_000, "1h"), (86_400_000, "1d"), (90_000_000, "25h")),
     ],
 )
-def test_a_time_is_written_in_the_largest_unit_that_says_it_exactly(ms, text):
+def test_a_time_is_written_in_the_largest_unit_that_says_it_exactly(ms: int, text: str) -> None:
     assert time(ms) == text
 
 
 @given(st.integers(0, MAX_MS))
-def test_what_is_written_is_read_as_the_same(ms):
+def test_what_is_written_is_read_as_the_same(ms: int) -> None:
     assert milliseconds(time(ms)) == ms
 
 
@@ -64,11 +64,11 @@ def test_what_is_written_is_read_as_the_same(ms):
         *(("1m", 1_048_576), ("2g", 2_147_483_648), ("2G", 2_147_483_648)),
     ],
 )
-def test_a_size_is_read_as_bytes(text, size):
+def test_a_size_is_read_as_bytes(text: str, size: int) -> None:
     assert size_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "k", "1.5k", "-1", "1kb", "1 k", "1t", "٣k"])
-def test_another_text_is_no_size(text):
+def test_another_text_is_no_size(text: str) -> None:
     with pytest.raises(InvalidValue, match=r"size: .* allowed: a number with k, m or g"):
         size_bytes(text)
