@@ -57,6 +57,7 @@ class FakeHAProxy:
     published: Mapping[str, bytes] = field(factory=dict)
     log: list[str] = field(factory=list)
     _before: Mapping[str, bytes] = field(factory=dict, init=False)
+    _last: int = field(default=0, init=False)  # worker; no two have the same pid
 
     def publish(self, files: Mapping[str, bytes]) -> None:
         if alert := self.refuse(files):
@@ -69,23 +70,19 @@ class FakeHAProxy:
         self.log.append("rollback")
 
     def start(self) -> int:
-        self.worker += 1
-        self.config = _loaded(self.published)
         self.log.append("start")
-        return self.worker
+        return self._fork()
 
     def reload(self) -> int:
-        self.worker += 1
         self.reloads += 1
-        self.config = _loaded(self.published)
         self.log.append("reload")
-        return self.worker
+        return self._fork()
 
     def alive(self) -> bool:
         return self.worker > 0
 
     def stop(self, grace_s: float) -> None:  # noqa: ARG002  the Protocol's
-        self.worker = 0
+        self._last, self.worker = max(self._last, self.worker), 0
         self.log.append("stop")
 
     def pid(self) -> int:
@@ -111,6 +108,11 @@ class FakeHAProxy:
             backends={n: evolve(b, servers=servers.get(n, {})) for n, b in known.backends.items()},
             maps={n: evolve(m, rows=rows[n]) for n, m in known.maps.items()},
         )
+
+    def _fork(self) -> int:
+        self._last = self.worker = max(self._last, self.worker) + 1
+        self.config = _loaded(self.published)
+        return self.worker
 
     def _one(self, op: Op) -> Result:
         try:
