@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from attrs import evolve
 from hypothesis import strategies as st
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from haproxy.capabilities import Capabilities
 from haproxy.model import Backend, Bind, Config, Frontend, Map, Profile, Row, Server, State, lines
 from haproxy.plan import resolved
+from haproxy.render import render
+from haproxy.testing import FakeHAProxy
 
 V2_6, V3_4 = Capabilities((2, 6)), Capabilities((3, 4))
 ROUTES, REGEX, HOSTS = "maps/routes.map", "maps/regex.map", "maps/hosts.map"
@@ -83,6 +86,14 @@ def _partly(running: Config, desired: Config, same: set[str]) -> Config:
     }
     routes = evolve(desired.maps[ROUTES], rows={**rows, **kept})
     return evolve(desired, maps={**desired.maps, ROUTES: routes})
+
+
+def serving(config: Config, **others: Any) -> FakeHAProxy:
+    """A HAProxy in memory that runs *config*."""
+    haproxy = FakeHAProxy(**others)
+    haproxy.publish(render(config).files)
+    haproxy.start()
+    return haproxy
 
 
 def settled(running: Config, desired: Config, can: Capabilities) -> Config:
