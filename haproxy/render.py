@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:,()=%@+*\[\]{}!<>|?~^-]+")
 _BAD_KEY = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _AT_LINE = re.compile(r"parsing \[[^\]]*?([^/\]]+):(\d+)\]")
 # Last, for the words before may be a user's.
-_AT_MAP = re.compile(r"at line (\d+) of file '([^']+)'\.?$")
+_AT_MAP = re.compile(r"at line (\d+) of file '([^']+)'\W*$")
 
 
 def quote(word: str) -> str:

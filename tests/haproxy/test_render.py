@@ -240,7 +240,7 @@ class TestOrigins:
     def test_of_a_map_row(self, line: int, name: str, origins: tuple[str, ...]) -> None:
         alert = f"config : regex '([' is invalid at line {line} of file '{name}'."
         assert render(self.CONFIG).origins(alert) == origins
-        both = f"parsing [haproxy.cfg:1] : error detected : {alert}"
+        both = f"parsing [haproxy.cfg:1] : error detected : {alert}."
         assert render(self.CONFIG).origins(both) == origins
 
     def test_of_a_line_whose_text_pretends_to_be_a_place(self) -> None:
