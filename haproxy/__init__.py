@@ -21,6 +21,7 @@ from haproxy.errors import (
     UnreadableReply,
 )
 from haproxy.files import Layout, StateDirectory
+from haproxy.ids import resolved
 from haproxy.live import LiveRuntime
 from haproxy.local import Binary, LocalProcess
 from haproxy.model import (
@@ -58,7 +59,7 @@ from haproxy.ops import (
     SetWeight,
     Step,
 )
-from haproxy.plan import Changed, plan, resolved
+from haproxy.plan import Changed, plan
 from haproxy.render import Rendered, Renderer, render
 from haproxy.runtime import RuntimeClient, ask
 from haproxy.tables import Info, MapRow, ServerState

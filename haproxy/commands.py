@@ -1,7 +1,7 @@
 """Operations as command lines, and replies as results. No IO.
 
 Source: management.txt, "Unix Socket commands"; every text here tried on 2.6.12, 3.0.11, 3.2.26
-and 3.4.7. A reply counts as success only when it is one that is known to mean it.
+and 3.4.7.
 """
 
 from __future__ import annotations
@@ -11,79 +11,40 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import singledispatch
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import groupby
-from typing import Literal
 
 from haproxy.errors import InvalidValue
-from haproxy.model import Row, State
+from haproxy.model import Certificate, Row, State
 from haproxy.ops import (
     AddBackend,
+    AddCertificate,
     AddRow,
+    AddServed,
     AddServer,
     DelBackend,
+    DelCertificate,
     DelRow,
+    DelServed,
     DelServer,
     Op,
     ReplaceMap,
     Result,
     SetAddress,
+    SetCertificate,
     SetRow,
     SetState,
     SetWeight,
 )
 from haproxy.protocol import encode
-
-Status = Literal["done", "busy", "refused"]
+from haproxy.verdicts import judge
 
 PAYLOAD_BYTES = 8_000  # with its command well below HAProxy's buffer of 16384
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
+_FILE = re.compile(r"[A-Za-z0-9_./*-]{1,400}")
 _WHITE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SPECIAL = re.compile(r"[\\; <]")  # a last word that ends in << would open a payload
 _VERSION = re.compile(r"New version created: (\d+)")
-
-# Command, its replies that mean success, those that mean "not yet". A message may follow log
-# lines that have nothing to do with it (seen on 3.4), so its last line counts.
-_VERDICTS = tuple(
-    (re.compile(command), re.compile(done), re.compile(busy))
-    for command, done, busy in (
-        (r"add server ", r"New server registered\.", r"(?!)"),
-        (
-            r"del server ",
-            r"Server deleted\.|No such server\.|No such backend\.",
-            r"Server still has connections attached.*",
-        ),
-        (
-            r"set server \S+ addr ",
-            r"(IP changed from|port changed from|no need to change|nothing changed).*",
-            r"(?!)",
-        ),
-        (r"add backend ", r"New backend registered\b.*", r"(?!)"),
-        (r"publish backend ", r"Backend published\.", r"(?!)"),
-        (r"unpublish backend ", r"Backend unpublished\.|No such backend\.", r"(?!)"),
-        (
-            r"del backend ",
-            r"Backend deleted\.|No such backend\.",
-            r"Backend still has attached streams.*|Only a backend without server can be deleted\.",
-        ),
-        (r"prepare map ", r"New version created: \d+", r"(?!)"),
-        (r"del map ", r"|Key not found\.", r"(?!)"),
-    )
-)
-
-
-def judge(command: str, reply: str) -> Status:
-    """What *reply* says about *command*.
-
-    Deleting what is already gone is done. Commands that are not in the table succeed in silence.
-    """
-    message = reply.strip().rpartition("\n")[2].strip()
-    for pattern, done, busy in _VERDICTS:
-        if pattern.match(command):
-            return (
-                "done" if done.fullmatch(message) else "busy" if busy.match(message) else "refused"
-            )
-    return "refused" if message else "done"
 
 
 def conversation(
@@ -100,7 +61,9 @@ def conversation(
     return tuple(results)
 
 
-def _kind(op: Op) -> type[Op] | None:
+def _kind(op: Op) -> object:
+    if isinstance(op, AddCertificate | SetCertificate):
+        return id(op)  # HAProxy has one certificate transaction at a time
     return type(op) if isinstance(op, AddServer | ReplaceMap | AddBackend | DelBackend) else None
 
 
@@ -133,6 +96,8 @@ def dialogue(op: Op) -> Generator[str, str, Result]:
 
     Raises `InvalidValue` before the first command when a value cannot be carried.
     """
+    if isinstance(op, DelServed):
+        return (yield from _del_served(op))
     commands, sent, reply = lines(op), 0, ""
     while sent < len(commands):
         reply = yield commands[sent]
@@ -153,6 +118,23 @@ def _version(reply: str) -> str:
 def _cleanup(op: Op, sent: int, commands: tuple[str, ...]) -> Iterator[str]:
     if isinstance(op, ReplaceMap) and sent > 0:
         yield commands[-1].replace("commit map ", "clear map ", 1)
+    if isinstance(op, AddCertificate | SetCertificate) and sent > 0:
+        yield commands[-1].replace("commit ", "abort ", 1)
+    if isinstance(op, AddCertificate) and sent > 0:
+        yield f"del ssl cert {_file(op.certificate.name)}"
+
+
+def _del_served(op: DelServed) -> Generator[str, str, Result]:
+    """A line goes by its number, for several lines may have the same certificate."""
+    crt_list, (first, served) = _file(op.crt_list), (op.served.certificate, op.served.sni)
+    listed = yield f"show ssl crt-list -n {crt_list}"
+    for line in listed.split("\n"):
+        match = re.fullmatch(r"(\S+):(\d+) (\S+)", line.rstrip("\0 "))
+        if match and (match[1], match[3]) == (first, served):
+            command = f"del ssl crt-list {crt_list} {_file(first)}:{match[2]}"
+            reply = yield command
+            return Result(op, judge(command, reply), reply)
+    return Result(op, "done")
 
 
 def lines(op: Op, version: int = 0) -> tuple[str, ...]:
@@ -238,6 +220,37 @@ def _(op: DelBackend) -> tuple[str, ...]:
     return (f"unpublish backend {name}", f"del backend {name}")
 
 
+@_lines.register
+def _(op: AddCertificate) -> tuple[str, ...]:
+    return (f"new ssl cert {_file(op.certificate.name)}", *_filled(op.certificate))
+
+
+@_lines.register
+def _(op: SetCertificate) -> tuple[str, ...]:
+    return _filled(op.certificate)
+
+
+@_lines.register
+def _(op: DelCertificate) -> tuple[str, ...]:
+    return (f"del ssl cert {_file(op.certificate)}",)
+
+
+@_lines.register
+def _(op: AddServed) -> tuple[str, ...]:
+    line = f"{_file(op.served.certificate)} {_file(op.served.sni)}"
+    return (f"add ssl crt-list {_file(op.crt_list)} <<\n{line}\n",)
+
+
+@_lines.register
+def _(op: DelServed) -> tuple[str, ...]:
+    return (f"show ssl crt-list -n {_file(op.crt_list)}",)
+
+
+def _filled(certificate: Certificate) -> tuple[str, ...]:
+    name = _file(certificate.name)
+    return (f"set ssl cert {name} <<\n{certificate.pem}", f"commit ssl cert {name}")
+
+
 def _replace(op: ReplaceMap, version: int) -> tuple[str, ...]:
     name = _map(op.map)
     fill = (f"add map @{version} {name} <<\n{payload}" for payload in _payloads(op.rows))
@@ -301,6 +314,12 @@ def _map(name: str) -> str:
     if not name or name[0] in "#@" or _WHITE_OR_CONTROL.search(name):
         raise InvalidValue("map", name, "a file name without white space")
     return _escaped(name)
+
+
+def _file(name: str) -> str:
+    if not _FILE.fullmatch(name):
+        raise InvalidValue("crt-list", name, "a file name, or a DNS name or a wildcard of one")
+    return name
 
 
 def _key(key: str) -> str:

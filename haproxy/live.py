@@ -13,10 +13,18 @@ from haproxy.capabilities import Capabilities
 from haproxy.commands import conversation
 from haproxy.errors import DeadlineExceeded, Interrupted, ProcessChanged, UnreadableReply
 from haproxy.model import Config
-from haproxy.observe import observed
+from haproxy.observe import Seen, observed
 from haproxy.ops import Batch, DelServer, Op, Result, SetAddress
 from haproxy.runtime import DEADLINE_S, Deadline, Session, dial
-from haproxy.tables import ServerState, info, map_rows, servers_state
+from haproxy.tables import (
+    ServerState,
+    certificate_names,
+    crt_list_lines,
+    fingerprint,
+    info,
+    map_rows,
+    servers_state,
+)
 
 _READ_BACK_S = 0.005  # 10,000 new addresses were all visible within 10 ms
 _READINGS = 20
@@ -58,17 +66,11 @@ class LiveRuntime:
         return Batch(pid, results, sent)
 
     def read(self, known: Config, pid: int) -> Config:
-        """See `haproxy.apply.Runtime`. Its cost grows with the servers and rows there are."""
+        """See `haproxy.apply.Runtime`. Its cost grows with what there is."""
         deadline = Deadline.after(self.deadline_s)
         with self._session(deadline) as session:
             _expect(pid, info(session.execute(("show info",), deadline)[0]).pid)
-            commands = ("show servers state", *(f"show map {name}" for name in known.maps))
-            servers, *maps = session.execute(commands, deadline)
-        for name, text in zip(known.maps, maps, strict=True):
-            if text.startswith("Unknown map"):
-                raise UnreadableReply(f"show map {name}", "this HAProxy has no such map")
-        rows = {name: map_rows(text) for name, text in zip(known.maps, maps, strict=True)}
-        return observed(known, servers_state(servers), rows)
+            return observed(known, _seen(session, known, deadline))
 
     def _pid(self, deadline: Deadline) -> int:
         with self._session(deadline) as session:
@@ -81,6 +83,24 @@ class LiveRuntime:
             yield session
         finally:
             session.close()
+
+
+def _seen(session: Session, known: Config, deadline: Deadline) -> Seen:
+    maps, lists = tuple(known.maps), tuple(known.crt_lists)
+    show = [f"show map {name}" for name in maps] + [f"show ssl crt-list {name}" for name in lists]
+    commands = ("show servers state", "show ssl cert", *show)
+    servers, certificates, *tables = session.execute(commands, deadline)
+    for command, text in zip(show, tables, strict=True):
+        if text.startswith(("Unknown map", "didn't find", "crt-list")):
+            raise UnreadableReply(command, text.strip())
+    names = certificate_names(certificates) if lists else ()
+    shown = session.execute(tuple(f"show ssl cert {name}" for name in names), deadline)
+    return Seen(
+        servers_state(servers),
+        {name: map_rows(text) for name, text in zip(maps, tables, strict=False)},
+        {name: fingerprint(text) for name, text in zip(names, shown, strict=True)},
+        {name: crt_list_lines(t) for name, t in zip(lists, tables[len(maps) :], strict=True)},
+    )
 
 
 def _expect(expected: int, found: int) -> None:

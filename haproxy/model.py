@@ -11,6 +11,7 @@ object). It takes no part in comparisons: it only answers "who asked for this li
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import shlex
@@ -18,7 +19,7 @@ from collections.abc import Hashable, Mapping
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Self
 
 from attrs import Attribute, astuple, field, frozen
 from attrs.validators import ge, le, min_len
@@ -30,6 +31,7 @@ Origin = Hashable
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_./-]{0,254}")
+_PEM = re.compile("-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\\s]+)-----END CERTIFICATE-----")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and surrogates: no file can hold them
 MAX_WORDS = 64  # a longer line is fatal for the whole configuration
 ID_SPACE = 2**20  # the hash ring uses only the low 20 bits of a server's id
@@ -189,6 +191,61 @@ class Map:
 
 
 @frozen
+class Certificate:
+    """A certificate with its chain and its private key.
+
+    name: path of its file relative to the configuration, which is also the Runtime API's key.
+    pem: as HAProxy loads it, without empty lines; empty for one that was only seen running.
+    fingerprint: SHA-1 of the certificate itself, in upper case hexadecimal, as HAProxy shows it.
+    """
+
+    name: str = field(validator=_no_control)
+    pem: str = field(repr=False)
+    fingerprint: str = field(validator=_no_control)
+    origin: Origin = field(default=None, eq=False)
+
+    @classmethod
+    def of(cls, name: str, pem: str, origin: Origin = None) -> Self:
+        """From PEM text whose first certificate is the one that is served.
+
+        Raises `InvalidValue` when there is none.
+        """
+        match = _PEM.search(pem)
+        if match is None:
+            raise InvalidValue("certificate", name, "PEM with a certificate")
+        der = base64.b64decode(match[1])
+        return cls(name, pem, hashlib.sha1(der, usedforsecurity=False).hexdigest().upper(), origin)
+
+
+@frozen
+class Served:
+    """A line of a crt-list: a certificate, and the server name (SNI) it is for."""
+
+    certificate: str = field(validator=_no_control)
+    sni: str = field(validator=_no_control)
+    origin: Origin = field(default=None, eq=False)
+
+    @property
+    def key(self) -> str:
+        """The line as the file has it."""
+        return f"{self.certificate} {self.sni}"
+
+
+@frozen
+class CrtList:
+    """A crt-list file.
+
+    name: its path relative to the configuration, which is also the Runtime API's key.
+    default: the certificate for any other server name; its first line.
+    served: the other lines, by their keys.
+    """
+
+    name: str = field(validator=_no_control)
+    default: str = field(validator=_no_control)
+    served: Mapping[str, Served] = field(factory=dict)
+
+
+@frozen
 class Bind:
     """An address that a frontend listens on. address: ``*`` is any IPv4, ``::`` any IPv6."""
 
@@ -244,7 +301,7 @@ class Global:
 class Config:
     """A whole HAProxy, as it runs or as it should.
 
-    profiles, backends and maps are keyed by their names. Maps come in the order in which a request
+    Mappings are keyed by names. Maps come in the order in which a request
     must find them complete: rows enter in that order and leave in the reverse one.
     """
 
@@ -254,3 +311,5 @@ class Config:
     frontends: tuple[Frontend, ...] = ()
     backends: Mapping[str, Backend] = field(factory=dict)
     maps: Mapping[str, Map] = field(factory=dict)
+    certificates: Mapping[str, Certificate] = field(factory=dict)
+    crt_lists: Mapping[str, CrtList] = field(factory=dict)

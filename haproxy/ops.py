@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 from attrs import frozen
 
-from haproxy.model import Origin, Row, Server, State
+from haproxy.model import Certificate, Origin, Row, Served, Server, State
 
 
 @frozen
@@ -93,10 +93,44 @@ class DelBackend:
     backend: str
 
 
+@frozen
+class AddCertificate:
+    """A certificate that is not there yet. pem: see `haproxy.model.Certificate`."""
+
+    certificate: Certificate
+
+
+@frozen
+class SetCertificate:
+    """The same certificate renewed; connections that are open go on with the old one."""
+
+    certificate: Certificate
+
+
+@frozen
+class DelCertificate:
+    """Refused as busy while a crt-list has it."""
+
+    certificate: str
+
+
+@frozen
+class AddServed:
+    crt_list: str
+    served: Served
+
+
+@frozen
+class DelServed:
+    crt_list: str
+    served: Served
+
+
 Op = (
     AddServer | SetAddress | SetWeight | SetState | DelServer
     | AddRow | SetRow | DelRow | ReplaceMap
     | AddBackend | DelBackend
+    | AddCertificate | SetCertificate | DelCertificate | AddServed | DelServed
 )  # fmt: skip
 
 

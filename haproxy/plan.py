@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import evolve, field, fields, frozen, mutable
+from attrs import field, fields, frozen
 
+from haproxy import keyring
 from haproxy.capabilities import Capabilities
-from haproxy.model import ID_SPACE, Backend, Config, Map, Row, Server, State
+from haproxy.ids import with_ids
+from haproxy.model import Backend, Config, Map, Row, Server, State
 from haproxy.ops import (
     AddBackend,
     AddRow,
@@ -36,23 +37,39 @@ _OPENNESS = (State.MAINT, State.DRAIN, State.READY)
 class Changed:
     """Where two configurations may differ; elsewhere they are known to be the same.
 
-    rows: keys, by map. structure: the process, resolvers, frontends or profiles may differ.
+    rows: keys, by map. served: keys, by crt-list. structure: the process, resolvers, frontends or
+    profiles may differ.
     """
 
     backends: frozenset[str] = frozenset()
     rows: Mapping[str, frozenset[str]] = field(factory=dict)
+    certificates: frozenset[str] = frozenset()
+    served: Mapping[str, frozenset[str]] = field(factory=dict)
     structure: bool = False
 
     def __or__(self, other: Changed) -> Changed:
-        names = self.rows.keys() | other.rows.keys()
         return Changed(
             self.backends | other.backends,
-            {n: self.rows.get(n, frozenset()) | other.rows.get(n, frozenset()) for n in names},
+            _joined(self.rows, other.rows),
+            self.certificates | other.certificates,
+            _joined(self.served, other.served),
             self.structure or other.structure,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.backends or self.structure or any(self.rows.values()))
+        sets = (self.backends, self.certificates, *self.rows.values(), *self.served.values())
+        return self.structure or any(sets)
+
+
+Keys = Mapping[str, frozenset[str]]
+
+
+def _joined(one: Keys, other: Keys) -> Keys:
+    if not one or not other:
+        return one or other
+    none: frozenset[str] = frozenset()
+    names = one.keys() | other.keys()
+    return {name: one.get(name, none) | other.get(name, none) for name in names}
 
 
 def plan(
@@ -97,59 +114,12 @@ def plan(
         new = with_ids(new, old)
         enter += _entering(old, new)
         leave += _leaving(old, new.servers)
+    reload += keyring.too_large(running, desired, changed.certificates)
+    keys, no_keys = _keys(running, desired, changed)
     rows = _all_rows(running, desired, changed, added)
     if not reload:
         leave += _retiring(retired, can)
-    return Plan((*enter, *rows, *leave), tuple(reload))
-
-
-@mutable
-class Resolver:
-    """Gives ids, and remembers: a backend that is the same object on both sides costs nothing."""
-
-    _memo: dict[str, tuple[Backend, Backend | None, Backend]] = field(factory=dict, init=False)
-
-    def resolve(self, desired: Config, running: Config) -> Config:
-        """*desired* with an id for every server: the running one where there is one."""
-        memo = {}
-        for name, new in desired.backends.items():
-            old = running.backends.get(name)
-            known = self._memo.get(name)
-            if not (known and known[0] is new and known[1] is old):
-                known = (new, old, with_ids(new, old))
-            memo[name] = known
-        self._memo = memo
-        return evolve(desired, backends={name: known[2] for name, known in memo.items()})
-
-
-def resolved(desired: Config, running: Config) -> Config:
-    """*desired* with an id for every server: the running one where there is one."""
-    return Resolver().resolve(desired, running)
-
-
-def with_ids(new: Backend, old: Backend | None) -> Backend:
-    """*new* with an id for every server.
-
-    A server that runs keeps its id. Another gets its own, if that is free, or one derived from its
-    address and port, so that the hash ring is the same on every replica, probed until it is free.
-    """
-    known = old.servers if old else {}
-    taken = {server.id % ID_SPACE for server in known.values()}
-    servers: dict[str, Server] = {}
-    for name, server in sorted(new.servers.items()):
-        number = known[name].id if name in known else _free(server, taken)
-        taken.add(number % ID_SPACE)
-        servers[name] = server if number == server.id else evolve(server, id=number)
-    return evolve(new, servers=servers)
-
-
-def _free(server: Server, taken: set[int]) -> int:
-    if server.id and server.id % ID_SPACE not in taken:
-        return server.id
-    number = zlib.crc32(f"{server.address}:{server.port}".encode()) % (ID_SPACE - 1) + 1
-    while number in taken:
-        number = number % (ID_SPACE - 1) + 1
-    return number
+    return Plan((*enter, *keys, *rows, *leave, *no_keys), tuple(reload))
 
 
 def _everything(running: Config, desired: Config) -> Changed:
@@ -159,6 +129,12 @@ def _everything(running: Config, desired: Config) -> Changed:
             name: frozenset(_differing_rows(running.maps[name], wanted))
             for name, wanted in desired.maps.items()
             if name in running.maps
+        },
+        frozenset(_differing(running.certificates, desired.certificates)),
+        {
+            name: frozenset(_differing(running.crt_lists[name].served, wanted.served))
+            for name, wanted in desired.crt_lists.items()
+            if name in running.crt_lists
         },
         structure=True,
     )
@@ -189,16 +165,24 @@ def _structure(running: Config, desired: Config) -> Iterator[Reason]:
             yield Reason(subject, "frontend", None, frontend.name, Cause.LISTENER)
     for name in before:
         yield Reason(f"frontend {name}", "frontend", name, None, Cause.LISTENER)
-    for name, wanted in desired.maps.items():
-        if existing := running.maps.get(name):
-            yield from _fields(f"map {name}", existing, wanted, Cause.OTHER, known=("rows",))
-        else:
-            yield Reason(f"map {name}", "map", None, name)
+    yield from _files("map", running.maps, desired.maps, "rows")
+    yield from _files("crt-list", running.crt_lists, desired.crt_lists, "served")
     for name, profile in desired.profiles.items():
         if name in running.profiles and running.profiles[name] != profile:
             yield Reason(f"profile {name}", "content", cause=Cause.NEW_PROFILE)
-    seen = ("process", "frontends", "maps", "profiles", "backends")
+    seen = ("process", "frontends", "maps", "profiles", "backends", "certificates", "crt_lists")
     yield from _fields("configuration", running, desired, Cause.OTHER, known=seen)
+
+
+def _files(
+    kind: str, before: Mapping[str, object], after: Mapping[str, object], content: str
+) -> Iterator[Reason]:
+    """Files that the structure names: their content is data, all else is not."""
+    for name, wanted in after.items():
+        if existing := before.get(name):
+            yield from _fields(f"{kind} {name}", existing, wanted, Cause.OTHER, known=(content,))
+        else:
+            yield Reason(f"{kind} {name}", kind, None, name)
 
 
 def _fields(
@@ -288,6 +272,19 @@ def _leaving(old: Backend, staying: Mapping[str, Server]) -> Iterator[Step]:
                 op = SetState(old.name, name, State.MAINT)
                 yield _step(op, subject, "state", server.state, State.MAINT)
             yield _step(DelServer(old.name, name), subject, "address", server.address, None)
+
+
+def _keys(running: Config, desired: Config, changed: Changed) -> tuple[list[Step], list[Step]]:
+    """Steps of certificates that come, and of those that go."""
+    if not (changed.certificates or changed.served):
+        return [], []
+    coming = list(keyring.certificates(running, desired, changed.certificates))
+    going: list[Step] = []
+    for name, keys in sorted(changed.served.items()):
+        if name in running.crt_lists and name in desired.crt_lists:
+            coming += keyring.served(running, desired, name, keys)
+            going += keyring.no_longer_served(running, desired, name, keys)
+    return coming, going + list(keyring.gone(running, desired, changed.certificates))
 
 
 def _all_rows(running: Config, desired: Config, changed: Changed, added: set[str]) -> list[Step]:

@@ -18,6 +18,7 @@ from haproxy.errors import InvalidValue
 from haproxy.model import (
     Backend,
     Config,
+    CrtList,
     Frontend,
     Global,
     Line,
@@ -35,6 +36,7 @@ CONFIG_FILE = "haproxy.cfg"
 MAX_ROW_BYTES = 16_000  # a longer one is cut in two when loaded (tried on 2.6 to 3.4)
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,()=%@+*\[\]{}!<>|?~^-]+")
+_CRT_WORD = re.compile(r"[A-Za-z0-9_./*-]{1,400}")
 _BAD_KEY = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _AT_LINE = re.compile(r"parsing \[[^\]]*?([^/\]]+):(\d+)\]")
 # Last, for the words before may be a user's.
@@ -114,6 +116,8 @@ class Renderer:
             for name, each in sorted(config.maps.items())
         }
         files |= {name: text for name, (_, text) in self._maps.items()}
+        files |= {name: one.pem.encode() for name, one in sorted(config.certificates.items())}
+        files |= {name: crt_list_file(one) for name, one in sorted(config.crt_lists.items())}
         return Rendered(files, blocks, config.maps)
 
 
@@ -125,6 +129,18 @@ def render(config: Config) -> Rendered:
 def map_file(of: Map) -> bytes:
     """A map as a file: one row a line, key and value separated by a space."""
     return "".join(f"{row}\n" for row in map_rows(of)).encode()
+
+
+def crt_list_file(of: CrtList) -> bytes:
+    """A crt-list as a file: the default first, then one line per server name."""
+    lines = sorted(f"{_word(one.certificate)} {_word(one.sni)}\n" for one in of.served.values())
+    return "".join([f"{_word(of.default)}\n", *lines]).encode()
+
+
+def _word(text: str) -> str:
+    if not _CRT_WORD.fullmatch(text):
+        raise InvalidValue("crt-list", text, "a file name, or a DNS name or a wildcard of one")
+    return text
 
 
 def map_rows(of: Map) -> Iterator[str]:

@@ -143,6 +143,30 @@ def _map_row(line: str) -> MapRow:
     return MapRow(match[1], match[2] or "")
 
 
+def certificate_names(text: str) -> tuple[str, ...]:
+    """Read the answer to ``show ssl cert``: a ``#`` line, then a file name a line.
+
+    Those of a transaction that is open, which start with ``*``, are left out.
+    """
+    names = (line.strip() for line in text.split("\n"))
+    return tuple(name for name in names if name and name[0] not in "#*")
+
+
+def fingerprint(text: str) -> str:
+    """The SHA-1 in the answer to ``show ssl cert FILE``, empty for an empty certificate."""
+    match = re.search(r"^SHA1 FingerPrint: ([0-9A-F]+)$", text, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def crt_list_lines(text: str) -> tuple[tuple[str, str], ...]:
+    """Read the answer to ``show ssl crt-list FILE``: file names and server names.
+
+    The server name is empty for a line without one, such as the default's.
+    """
+    rows = (line.rstrip("\0 ").split() for line in text.split("\n") if not line.startswith("#"))
+    return tuple((row[0], row[-1] if len(row) > 1 else "") for row in rows if row)
+
+
 def _text(command: str, fields: Mapping[str, str], name: str) -> str:
     if name not in fields:
         raise UnreadableReply(command, f"no {name}")

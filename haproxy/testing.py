@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from haproxy.commands import Status, lines
+from haproxy.commands import lines
 from haproxy.effects import after
 from haproxy.errors import (
     ConfigRefused,
@@ -21,21 +21,28 @@ from haproxy.errors import (
     Unreachable,
     UnreadableReply,
 )
-from haproxy.model import Backend, Config, Map, Row, Server, State
+from haproxy.model import Backend, Certificate, Config, CrtList, Map, Row, Served, Server, State
 from haproxy.ops import (
     AddBackend,
+    AddCertificate,
     AddRow,
+    AddServed,
     AddServer,
     Batch,
     DelBackend,
+    DelCertificate,
     DelRow,
+    DelServed,
     DelServer,
     Op,
     ReplaceMap,
     Result,
+    SetCertificate,
     SetRow,
 )
+from haproxy.protocol import name_of
 from haproxy.render import CONFIG_FILE
+from haproxy.verdicts import Status
 
 
 @define(eq=False)
@@ -107,6 +114,8 @@ class FakeHAProxy:
             known,
             backends={n: evolve(b, servers=servers.get(n, {})) for n, b in known.backends.items()},
             maps={n: evolve(m, rows=rows[n]) for n, m in known.maps.items()},
+            certificates=self.config.certificates,
+            crt_lists=self.config.crt_lists,
         )
 
     def _fork(self) -> int:
@@ -116,7 +125,7 @@ class FakeHAProxy:
 
     def _one(self, op: Op) -> Result:
         try:
-            self.log += lines(op)
+            self.log += map(name_of, lines(op))
         except InvalidValue as error:
             return Result(op, "refused", str(error))
         if reply := self.refuse(op):
@@ -135,6 +144,15 @@ class FakeHAProxy:
             case AddBackend(name):
                 known = name in self.config.backends
                 return ("refused", "Backend already exists.") if known else ("done", "")
+            case AddCertificate() | SetCertificate() | DelServed():
+                return "done", ""
+            case AddServed(_, line):
+                known = line.certificate in self.config.certificates
+                return ("done", "") if known else ("refused", "certificate does not exist!")
+            case DelCertificate(name):
+                served = (o for one in self.config.crt_lists.values() for o in one.served.values())
+                used = any(line.certificate == name for line in served)
+                return ("busy", "in use, can't be deleted!") if used else ("done", "")
         backend = self.config.backends.get(op.backend)
         if backend is None:
             gone = isinstance(op, DelServer | DelBackend)
@@ -168,6 +186,7 @@ def _addable(backend: Backend, server: Server) -> tuple[Status, str]:
 def _loaded(files: Mapping[str, bytes]) -> Config:
     """What the *files* say of backends, servers and maps, read as HAProxy reads them."""
     backends: dict[str, Backend] = {}
+    lists: dict[str, CrtList] = {}
     for line in files.get(CONFIG_FILE, b"").decode().split("\n"):
         match shlex.split(line):
             case ["backend", name, "from", profile]:
@@ -178,8 +197,19 @@ def _loaded(files: Mapping[str, bytes]) -> Config:
                 values = (address.strip("[]"), int(port), int(weight), state, int(number))
                 servers = {**backend.servers, name: Server(name, *values)}
                 backend = backends[backend.name] = evolve(backend, servers=servers)
-    maps = {name: _map(name, data.decode()) for name, data in files.items() if name != CONFIG_FILE}
-    return Config(backends=backends, maps=maps)
+            case ["bind", *words] if "crt-list" in words:
+                crt_list = words[words.index("crt-list") + 1]
+                lists[crt_list] = _crt_list(crt_list, files[crt_list].decode())
+    texts = {n: data.decode() for n, data in files.items() if n != CONFIG_FILE and n not in lists}
+    pems = {name: Certificate.of(name, text) for name, text in texts.items() if "-----" in text}
+    maps = {name: _map(name, text) for name, text in texts.items() if name not in pems}
+    return Config(backends=backends, maps=maps, certificates=pems, crt_lists=lists)
+
+
+def _crt_list(name: str, text: str) -> CrtList:
+    default, *rows = (row.split() for row in text.splitlines())
+    served = (Served(*row) for row in rows)
+    return CrtList(name, default[0], {one.key: one for one in served})
 
 
 def _map(name: str, text: str) -> Map:

@@ -15,8 +15,8 @@ import click
 from haproxy.capabilities import Capabilities
 from haproxy.errors import FilesFailed, InvalidValue
 from haproxy.files import write_tree
+from haproxy.ids import resolved
 from haproxy.model import Config
-from haproxy.plan import resolved
 from haproxy.render import CONFIG_FILE, render
 from haproxy_ingress import daemon, logs
 from haproxy_ingress.diagnostics import Diagnostic, Level

@@ -14,9 +14,9 @@ from attrs import define, field, frozen
 
 from haproxy.apply import Files, Loaded, Process, load
 from haproxy.errors import ProcessFailed
+from haproxy.ids import Resolver
 from haproxy.model import Config
 from haproxy.ops import Reason
-from haproxy.plan import Resolver
 from haproxy.render import Renderer
 
 Kind = Literal["start", "reload", "publish"]

@@ -19,8 +19,9 @@ MAX_LINES = 400
 # In their order: a room imports only from rooms above it. A sub-package is one room.
 ROOMS = {
     "haproxy": """
-        errors units capabilities model render ops effects plan protocol tables observe commands
-        runtime live dataplane files child master local apply testing __init__ __main__
+        errors units capabilities model render ops effects ids keyring plan protocol verdicts tables
+        observe commands runtime live dataplane files child master local apply testing __init__
+        __main__
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds legacy
@@ -51,8 +52,11 @@ READS = {"read_text", "read_bytes"}
 
 # Without clock, log, chance and environment (law 3): what lies between a change and its plan.
 PURE = {
-    *(f"haproxy.{room}" for room in "units capabilities model render ops effects plan".split()),
-    *(f"haproxy.{room}" for room in "protocol tables observe commands".split()),
+    *(
+        f"haproxy.{room}"
+        for room in "units capabilities model render ops effects ids keyring plan".split()
+    ),
+    *(f"haproxy.{room}" for room in "protocol verdicts tables observe commands".split()),
     *(
         f"haproxy_ingress.{room}"
         for room in takewhile("journal".__ne__, ROOMS["haproxy_ingress"])

@@ -9,8 +9,8 @@ from attrs import evolve
 from hypothesis import strategies as st
 
 from haproxy.capabilities import Capabilities
+from haproxy.ids import resolved
 from haproxy.model import Backend, Bind, Config, Frontend, Map, Profile, Row, Server, State, lines
-from haproxy.plan import resolved
 from haproxy.render import render
 from haproxy.testing import FakeHAProxy
 

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haproxy.commands import PAYLOAD_BYTES, Status, conversation, judge, lines
+from haproxy.commands import PAYLOAD_BYTES, conversation, lines
 from haproxy.errors import InvalidValue
 from haproxy.model import Row, Server, State
 from haproxy.ops import (
@@ -26,6 +26,7 @@ from haproxy.ops import (
     SetWeight,
 )
 from haproxy.protocol import Exchange
+from haproxy.verdicts import Status, judge
 
 WEB = Server("web-1", "10.0.0.1", 80, weight=5, id=7)
 ADD_WEB = "add server b/web-1 10.0.0.1:80 id 7 weight 5"

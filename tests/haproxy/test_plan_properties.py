@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from haproxy.capabilities import Capabilities
 from haproxy.effects import after
+from haproxy.ids import Resolver, resolved, with_ids
 from haproxy.model import ID_SPACE, Backend, Config, Server
 from haproxy.ops import AddRow, DelRow, Plan, SetRow
-from haproxy.plan import Changed, Resolver, plan, resolved, with_ids
+from haproxy.plan import Changed, plan
 from haproxy.testing import FakeHAProxy
 from tests.haproxy.configs import (
     REGEX,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from haproxy.ids import resolved
 from haproxy.model import Config
-from haproxy.plan import resolved
 from haproxy.render import CONFIG_FILE, render
 from haproxy_ingress.merge import base
 from haproxy_ingress.pipeline import compile_config

@@ -8,8 +8,9 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from haproxy.ids import resolved
 from haproxy.model import Config
-from haproxy.plan import Changed, resolved
+from haproxy.plan import Changed
 from haproxy.render import render
 from haproxy_ingress.annotations import PREFIX as OURS
 from haproxy_ingress.diagnostics import Ref

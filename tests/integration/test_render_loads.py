@@ -18,6 +18,7 @@ from haproxy.capabilities import Capabilities
 from haproxy.effects import loaded
 from haproxy.errors import ConfigRefused
 from haproxy.files import Layout, StateDirectory
+from haproxy.ids import resolved
 from haproxy.live import LiveRuntime
 from haproxy.local import Binary, LocalProcess
 from haproxy.model import (
@@ -35,7 +36,7 @@ from haproxy.model import (
     lines,
 )
 from haproxy.ops import Plan
-from haproxy.plan import plan, resolved
+from haproxy.plan import plan
 from haproxy.render import Renderer, render
 from tests.haproxy.configs import HOSTS, REGEX, ROUTES, changes_of, configs, settled
 from tests.integration.kit.net import ask, free_port, request
