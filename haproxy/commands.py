@@ -40,6 +40,7 @@ from haproxy.verdicts import judge
 PAYLOAD_BYTES = 8_000  # with its command well below HAProxy's buffer of 16384
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
+_OPTION = re.compile(r"[A-Za-z0-9_.:/,-]{1,255}")
 _FILE = re.compile(r"[A-Za-z0-9_./*-]{1,400}")
 _WHITE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -161,7 +162,8 @@ def _(op: AddServer) -> tuple[str, ...]:
     socket = _socket(server.address, server.port)
     identity = _number("id", server.id, 1, 2**31 - 1)
     weight = _number("weight", server.weight, 0, 256)
-    add = f"add server {where} {socket} id {identity} weight {weight}"
+    options = "".join(f" {_option(word)}" for word in op.options)
+    add = f"add server {where} {socket} id {identity} weight {weight}{options}"
     match server.state:
         case State.MAINT:
             return (add,)
@@ -283,6 +285,12 @@ def _name(field: str, value: str) -> str:
 
 def _server(backend: str, server: str) -> str:
     return f"{_name('backend', backend)}/{_name('server', server)}"
+
+
+def _option(word: str) -> str:
+    if not _OPTION.fullmatch(word):
+        raise InvalidValue("option of a server", word, "1 to 255 of A-Z a-z 0-9 _ . : / , -")
+    return word
 
 
 def _number(field: str, value: int, least: int, most: int) -> int:

@@ -70,8 +70,8 @@ class _Edit:
                 self._table(name).pop(key, None)
             case ReplaceMap(name, new):
                 self._rows[name] = dict(new)
-            case AddBackend(name, profile):
-                self.backends[name] = Backend(name, profile)
+            case AddBackend(name, profile, options):
+                self.backends[name] = Backend(name, profile, server_options=options)
             case DelBackend(name):
                 self.backends.pop(name, None)
                 self._servers.pop(name, None)

@@ -155,12 +155,14 @@ class Backend:
 
     profile: the name of the profile it takes its behaviour from.
     servers: by name. lines: what no profile may carry or what is fixed by us.
+    server_options: words that each of its servers has, such as ``proto h2``.
     """
 
     name: str = field(validator=_name)
     profile: str = field(validator=_name)
     servers: Mapping[str, Server] = field(factory=dict)
     lines: tuple[Line, ...] = ()
+    server_options: tuple[str, ...] = field(default=(), validator=[_no_control, _no_gap])
     origins: tuple[Origin, ...] = field(default=(), eq=False)
 
 

@@ -14,10 +14,14 @@ from haproxy.model import Certificate, Origin, Row, Served, Server, State
 
 @frozen
 class AddServer:
-    """A server that is not there yet; it starts in the state that `server` says."""
+    """A server that is not there yet; it starts in the state that `server` says.
+
+    options: the backend's `server_options`.
+    """
 
     backend: str
     server: Server
+    options: tuple[str, ...] = ()
 
 
 @frozen
@@ -80,10 +84,14 @@ class ReplaceMap:
 
 @frozen
 class AddBackend:
-    """``add backend NAME from PROFILE`` and ``publish backend`` (HAProxy 3.4)."""
+    """``add backend NAME from PROFILE`` and ``publish backend`` (HAProxy 3.4).
+
+    server_options: what its servers will be added with; HAProxy need not know it before.
+    """
 
     backend: str
     profile: str
+    server_options: tuple[str, ...] = ()
 
 
 @frozen

@@ -30,6 +30,7 @@ from haproxy.ops import (
     Step,
 )
 
+_SERVER_OPTIONS = frozenset({(), ("proto", "h2")})  # those that `add server` was seen to take
 _OPENNESS = (State.MAINT, State.DRAIN, State.READY)
 
 
@@ -105,10 +106,10 @@ def plan(
             if not _addable(running, new, can):
                 reload.append(_new_backend(running, new))
                 continue
-            op = AddBackend(name, new.profile)
+            op = AddBackend(name, new.profile, new.server_options)
             enter.append(_step(op, f"backend {name}", "profile", None, new.profile))
             added.add(name)
-            old = Backend(name, new.profile)
+            old = Backend(name, new.profile, server_options=new.server_options)
         else:
             reload += _backend_structure(running, old, new)
         new = with_ids(new, old)
@@ -196,16 +197,16 @@ def _fields(
 
 
 def _addable(running: Config, new: Backend, can: Capabilities) -> bool:
-    plain = new == Backend(new.name, new.profile, new.servers)
+    plain = new == Backend(new.name, new.profile, new.servers, server_options=new.server_options)
     if not (can.dynamic_backends and plain and new.profile in running.profiles):
         return False
-    return all(map(_plain, new.servers.values()))
+    return all(_plain(server, new) for server in new.servers.values())
 
 
-def _plain(server: Server) -> bool:
-    """Whether a server has nothing beyond what `AddServer` can carry."""
+def _plain(server: Server, backend: Backend) -> bool:
+    """Whether a server of *backend* has nothing beyond what `AddServer` can carry."""
     carried = (server.name, server.address, server.port, server.weight, server.state, server.id)
-    return server == Server(*carried)
+    return server == Server(*carried) and backend.server_options in _SERVER_OPTIONS
 
 
 def _new_backend(running: Config, new: Backend) -> Reason:
@@ -223,7 +224,7 @@ def _backend_structure(running: Config, old: Backend, new: Backend) -> Iterator[
         subject = f"server {new.name}/{name}"
         if before := old.servers.get(name):
             yield from _fields(subject, before, server, Cause.OTHER, settable)
-        elif not _plain(server):
+        elif not _plain(server, new):
             yield Reason(subject, "server", None, name)
 
 
@@ -232,9 +233,10 @@ def _entering(old: Backend, new: Backend) -> Iterator[Step]:
         subject = f"server {new.name}/{name}"
         if before := old.servers.get(name):
             yield from _changing(new.name, subject, before, server)
-        elif _plain(server):
+        elif _plain(server, new):
             where = f"{server.address}:{server.port}"
-            yield _step(AddServer(new.name, server), subject, "address", None, where)
+            op = AddServer(new.name, server, new.server_options)
+            yield _step(op, subject, "address", None, where)
 
 
 def _changing(backend: str, subject: str, old: Server, new: Server) -> Iterator[Step]:

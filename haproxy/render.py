@@ -248,15 +248,15 @@ def _backend(backend: Backend) -> Iterator[tuple[str, ...]]:
     yield (backend.name, "from", backend.profile)
     yield from _words(backend.lines)
     for _, server in sorted(backend.servers.items()):
-        yield _server(server)
+        yield _server(server, backend.server_options)
 
 
-def _server(server: Server) -> tuple[str, ...]:
+def _server(server: Server, options: tuple[str, ...]) -> tuple[str, ...]:
     # The configuration has no word for drain; weight 0 is what drain means for new requests.
     weight = 0 if server.state is State.DRAIN else server.weight
     return (
         *("server", server.name, f"{_host(server.address)}:{server.port}"),
-        *("id", str(server.id), "weight", str(weight)),
+        *("id", str(server.id), "weight", str(weight), *options),
         *(("disabled",) if server.state is State.MAINT else ()),
     )
 

@@ -196,7 +196,9 @@ def _loaded(files: Mapping[str, bytes]) -> Config:
                 state = State.MAINT if "disabled" in rest else State.READY
                 values = (address.strip("[]"), int(port), int(weight), state, int(number))
                 servers = {**backend.servers, name: Server(name, *values)}
-                backend = backends[backend.name] = evolve(backend, servers=servers)
+                options = tuple(word for word in rest if word != "disabled")
+                changed = evolve(backend, servers=servers, server_options=options)
+                backend = backends[backend.name] = changed
             case ["bind", *words] if "crt-list" in words:
                 crt_list = words[words.index("crt-list") + 1]
                 lists[crt_list] = _crt_list(crt_list, files[crt_list].decode())

@@ -49,6 +49,11 @@ HOSTS = "maps/hosts.map"
             id="IPv6 in brackets",
         ),
         pytest.param(
+            AddServer("b", WEB, ("proto", "h2")),
+            (f"{ADD_WEB} proto h2", "enable server b/web-1"),
+            id="options",
+        ),
+        pytest.param(
             SetAddress("b", "s", "fd00::1", 81),
             ("set server b/s addr fd00::1 port 81",),
             id="IPv6 without brackets",
@@ -122,6 +127,9 @@ def unchecked(**changes: object) -> Server:
         pytest.param(AddServer("b", unchecked(port=0)), id="port 0"),
         pytest.param(AddServer("b", unchecked(weight=257)), id="weight"),
         pytest.param(AddServer("b", Server("s", "10.0.0.1", 80)), id="an id that is not assigned"),
+        pytest.param(AddServer("b", WEB, ("proto", "h2;help")), id="a command in an option"),
+        pytest.param(AddServer("b", WEB, ("proto h2",)), id="two words in an option"),
+        pytest.param(AddServer("b", WEB, ("proto", "")), id="an empty option"),
         pytest.param(SetAddress("b", "s", "10.0.0.1 port 1", 2), id="two ports"),
         pytest.param(SetAddress("b", "s", "10.0.0.1", 99999), id="a port HAProxy would wrap"),
         pytest.param(SetWeight("b", "s", -1), id="negative"),

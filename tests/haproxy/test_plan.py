@@ -93,6 +93,7 @@ def with_backend(new: Backend, *profiles: Profile, row: str = "/a") -> Config:
     )
 
 
+H2 = ("proto", "h2")
 MAINT, DRAIN = State.MAINT, State.DRAIN
 API = Backend("api", P.name, {"s3": FRESH})
 ADD_FRESH = AddServer("api", evolve(FRESH, id=FRESH_ID))
@@ -240,6 +241,18 @@ class TestNewBackend:
     @pytest.mark.parametrize("can", BOTH, ids=str)
     def test_with_lines_of_its_own_needs_a_reload(self, can: Capabilities) -> None:
         found = plan(RUNNING, with_backend(evolve(API, lines=lines("fullconn 5"))), can)
+        assert [reason.cause for reason in found.reload] == [Cause.NEW_BACKEND]
+
+    def test_adds_its_servers_with_their_options(self) -> None:
+        found = plan(RUNNING, with_backend(evolve(API, server_options=H2)), V3_4)
+        fresh = evolve(ADD_FRESH, options=H2)
+        assert found.ops[:2] == (AddBackend("api", P.name, H2), fresh)
+        assert found.reload == ()
+
+    @pytest.mark.parametrize("can", BOTH, ids=str)
+    def test_whose_servers_have_options_never_tried_needs_a_reload(self, can: Capabilities) -> None:
+        found = plan(RUNNING, with_backend(evolve(API, server_options=("check",))), can)
+        assert found.ops == ()
         assert [reason.cause for reason in found.reload] == [Cause.NEW_BACKEND]
 
     def test_does_not_hold_up_what_is_beside_it(self) -> None:
@@ -488,3 +501,11 @@ def test_places_that_changed_add_up() -> None:
     assert one | other == Changed(frozenset("ab"), both, structure=True)
     assert one
     assert not Changed(rows={"m": frozenset()})
+
+
+@pytest.mark.parametrize("can", BOTH, ids=str)
+def test_other_server_options_of_a_backend_need_a_reload(can: Capabilities) -> None:
+    web = evolve(RUNNING.backends["web"], server_options=H2)
+    found = plan(RUNNING, evolve(RUNNING, backends={**RUNNING.backends, "web": web}), can)
+    assert found.ops == ()
+    assert found.reload == (Reason("backend web", "server_options", (), H2),)

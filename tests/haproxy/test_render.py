@@ -106,6 +106,16 @@ def test_a_server_is_one_line() -> None:
     )
 
 
+def test_options_are_on_each_server_line() -> None:
+    servers = {
+        "a": Server("a", "10.0.0.1", 80, id=1),
+        "b": Server("b", "10.0.0.2", 80, 1, State.MAINT, 2),
+    }
+    desired = Config(backends={"b": Backend("b", "p", servers, server_options=("proto", "h2"))})
+    assert "  server a 10.0.0.1:80 id 1 weight 1 proto h2\n" in text(desired)
+    assert "  server b 10.0.0.2:80 id 2 weight 1 proto h2 disabled\n" in text(desired)
+
+
 def test_a_draining_server_is_loaded_with_weight_0() -> None:
     server = Server("s", "10.0.0.1", 80, 7, State.DRAIN, 3)
     desired = Config(backends={"b": Backend("b", "p", {"s": server})})
