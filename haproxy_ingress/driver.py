@@ -143,10 +143,12 @@ class Driver:
         if self.loader.loading:
             return self._retry_at_s if self._known else inf
         reload_s = self.loader.due_s if self._wanted or self.running is None else inf
-        publish_s = max(self._publish_at_s, self.loader.publish_due_s)
+        # A reload that is wanted brings the files along.
+        publish_s = inf if self._wanted else max(self._publish_at_s, self.loader.publish_due_s)
         return min(self._retry_at_s, reload_s, publish_s)
 
     def _start(self, desired: Config, now_s: float) -> None:
+        self._retry_at_s = self._publish_at_s = inf  # there is nobody to try it with
         if not self.loader.loading and now_s >= self.loader.due_s:
             self._loading_since.take(self._since)
             self.loader.begin("start", desired, self.running or Config())
