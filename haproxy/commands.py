@@ -119,6 +119,8 @@ def _version(reply: str) -> str:
 def _cleanup(op: Op, sent: int, commands: tuple[str, ...]) -> Iterator[str]:
     if isinstance(op, ReplaceMap) and sent > 0:
         yield commands[-1].replace("commit map ", "clear map ", 1)
+    if isinstance(op, DelBackend) and sent > 0:  # what stays must go on being routed to
+        yield f"publish backend {_name('backend', op.backend)}"
     if isinstance(op, AddCertificate | SetCertificate) and sent > 0:
         yield commands[-1].replace("commit ", "abort ", 1)
     if isinstance(op, AddCertificate) and sent > 0:

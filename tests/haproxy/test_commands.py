@@ -329,6 +329,16 @@ def test_a_map_is_filled_under_the_version_that_haproxy_gave() -> None:
     assert results[0].status == "done"
 
 
+def test_a_backend_that_cannot_go_yet_is_routed_to_as_before() -> None:
+    def busy(command: str) -> str:
+        refusal = "Only a backend without server can be deleted."
+        return refusal if command.startswith("del backend") else agree(command)
+
+    rounds, results = converse([DelBackend("b")], busy)
+    assert rounds == [("unpublish backend b",), ("del backend b",), ("publish backend b",)]
+    assert results[0].status == "busy"
+
+
 def test_a_map_that_could_not_be_filled_is_not_committed() -> None:
     def half(command: str) -> str:
         return "out of memory" if command.startswith("add map") else agree(command)
