@@ -192,7 +192,7 @@ class Controller:
         for origin, words in report.refused:
             if isinstance(origin, Ref):
                 self._changed |= self._pipeline.quarantine(origin, f"HAProxy refused it: {words}")
-        if report.error is None and self._driver.settled:
+        if report.error is None and self._driver.settled and not self._changed:
             self._pipeline.accepted()
         elif not report.refused and not self._driver.running:
             self._fatal, self._stopping = report.error, True
