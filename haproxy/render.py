@@ -17,6 +17,7 @@ from attrs import field, frozen, mutable
 from haproxy.errors import InvalidValue
 from haproxy.model import (
     Backend,
+    Certificate,
     Config,
     CrtList,
     Frontend,
@@ -36,6 +37,7 @@ CONFIG_FILE = "haproxy.cfg"
 MAX_ROW_BYTES = 16_000  # a longer one is cut in two when loaded (tried on 2.6 to 3.4)
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,()=%@+*\[\]{}!<>|?~^-]+")
+_FILE = re.compile(r"'([^']+)'")
 _CRT_WORD = re.compile(r"[A-Za-z0-9_./*-]{1,400}")
 _BAD_KEY = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _AT_LINE = re.compile(r"parsing \[[^\]]*?([^/\]]+):(\d+)\]")
@@ -65,9 +67,10 @@ class Block:
 class Rendered:
     """The files, by path relative to the configuration, and whose each line is."""
 
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes] = field(repr=False)
     _blocks: tuple[Block, ...] = field(repr=False)
     _maps: Mapping[str, Map] = field(repr=False)
+    _certificates: Mapping[str, Certificate] = field(repr=False)
 
     def origins(self, alert: str) -> tuple[Origin, ...]:
         """Who asked for what HAProxy complains about in *alert*, one of its ALERT lines.
@@ -79,9 +82,14 @@ class Rendered:
             index = int(at[1]) - 1
             origin = rows[index][1].origin if index < len(rows) else None
             return () if origin is None else (origin,)
-        if (at := _AT_LINE.search(alert)) and at[1] == CONFIG_FILE:
-            return self._at(int(at[2]))
-        return ()
+        at = _AT_LINE.search(alert)
+        found = self._at(int(at[2])) if at and at[1] == CONFIG_FILE else ()
+        return found or tuple(self._files(alert))
+
+    def _files(self, alert: str) -> Iterator[Origin]:
+        for name in _FILE.findall(alert):
+            if (certificate := self._certificates.get(name)) and certificate.origin is not None:
+                yield certificate.origin
 
     def _at(self, line: int) -> tuple[Origin, ...]:
         for block in self._blocks:
@@ -118,7 +126,7 @@ class Renderer:
         files |= {name: text for name, (_, text) in self._maps.items()}
         files |= {name: one.pem.encode() for name, one in sorted(config.certificates.items())}
         files |= {name: crt_list_file(one) for name, one in sorted(config.crt_lists.items())}
-        return Rendered(files, blocks, config.maps)
+        return Rendered(files, blocks, config.maps, config.certificates)
 
 
 def render(config: Config) -> Rendered:

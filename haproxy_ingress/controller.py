@@ -175,7 +175,7 @@ class Controller:
             if not change.keep and change.resource != known:
                 self._since.causes.append(_cause(change, known))
                 self._since.arrived_s = min(self._since.arrived_s, change.arrived_s)
-        self._changed |= self._pipeline.update(changes)
+        self._changed |= self._pipeline.update(changes, time())
 
     def _work(self) -> None:
         self._beat_s = monotonic()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from time import time
 from types import FrameType
 from typing import Any
 
@@ -27,6 +28,7 @@ from haproxy_ingress.admin import Admin, AdminFailed
 from haproxy_ingress.controller import Controller
 from haproxy_ingress.journal import Decision
 from haproxy_ingress.options import Options
+from haproxy_ingress.selfsigned import self_signed
 from haproxy_ingress.sources.manifests import ManifestsSource
 from haproxy_ingress.translate import Settings
 
@@ -56,8 +58,6 @@ def run(options: Options, version: str) -> None:
     sys.setswitchinterval(_SWITCH_S)
     shutdown = Shutdown(options.shutdown_delay_ms / 1e3)
     shutdown.listen()
-    if options.https_port:
-        _LOG.warning("--https-port: nothing listens there, this version serves HTTP only")
     binary, can = _haproxy(options)
     layout = _layout(options)
     try:
@@ -151,9 +151,15 @@ def settings(options: Options, runtime_socket: str) -> Settings:
         controller_name=options.controller_name,
         without_class=options.watch_ingress_without_class,
         default_backend=options.default_backend_service,
-        bind_addresses=_addresses(options) if options.http_port else (),
+        bind_addresses=_addresses(options),
         http_port=options.http_port,
+        https_port=options.https_port,
+        public_https_port=options.public_https_port,
+        default_certificate=self_signed(time()) if options.https_port else None,
+        default_tls_secret=options.default_tls_secret,
         nameservers=options.nameservers,
+        trusted_proxies=options.trusted_proxies,
+        proxy_protocol=options.proxy_protocol,
         runtime_socket=runtime_socket,
     )
 

@@ -35,6 +35,7 @@ class Why(StrEnum):
     BACKEND_NOT_FOUND = "BackendNotFound"
     ANNOTATION_INVALID = "AnnotationInvalid"
     ANNOTATION_UNKNOWN = "AnnotationUnknown"
+    CERTIFICATE_INVALID = "CertificateInvalid"
     QUARANTINED = "Quarantined"
     UNREADABLE = "Unreadable"
     UNSUPPORTED = "Unsupported"

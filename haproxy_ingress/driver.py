@@ -86,6 +86,7 @@ class Driver:
     loader: Loader = field(init=False)
     _known: bool = field(default=True, init=False)  # whether `running` is what really runs
     _changed: Changed | None = field(factory=Changed, init=False)  # None: anything may differ
+    _waiting: Changed = field(factory=Changed, init=False)  # for the reload that is wanted
     _since: Since = field(factory=Since, init=False)
     _wanted: tuple[Reason, ...] = field(default=(), init=False)  # why a reload is wanted
     _wanted_since: Since = field(factory=Since, init=False)
@@ -123,7 +124,7 @@ class Driver:
         loaded = done.loaded
         if loaded.running is not None and done.kind != "publish":
             self.running, self.pid = loaded.running, loaded.pid
-            self._known, self._changed = True, None
+            self._known, self._changed, self._waiting = True, None, Changed()
             self._busy, self._busy_s, self._retry_at_s = frozenset(), _BUSY_S, inf
         if loaded.error and done.kind == "reload":
             self._wanted += done.reasons
@@ -157,7 +158,7 @@ class Driver:
         """Plan, and carry out what needs no reload. Returns what runs then."""
         changed, self._changed = self._changed, Changed()
         if changed is not None:
-            changed |= Changed(backends=self._busy)
+            changed |= self._waiting | Changed(backends=self._busy)
         self._busy, self._retry_at_s = frozenset(), inf
         found = plan(running, desired, self.can, changed)
         outcome, error, planned_s = None, None, self.clock()
@@ -170,11 +171,13 @@ class Driver:
                 self._known, self._retry_at_s, error = False, now_s, problem
                 if isinstance(problem, ProcessChanged) and self.loader.loading:
                     return running  # taken over just now; the load's end is on its way to us
-        if found.reload:
-            self._wanted += found.reload[: _SHOWN - len(self._wanted)]
+        news = tuple(reason for reason in found.reload if reason not in self._wanted)
+        if news:
+            self._wanted += news[: _SHOWN - len(self._wanted)]
+            self._waiting |= changed or Changed()
             self._wanted_since.take(self._copy(self._since))
         since, self._since = self._since, Since()
-        asked = since.causes and (found.steps or not found.reload)
+        asked = since.causes and (found.steps or not news)
         if asked or error or not all(isinstance(op, DelServer) for op in found.ops):
             self.report(_applied(found, since, outcome, error, (now_s, planned_s, self.clock())))
         return running
@@ -224,7 +227,7 @@ class Driver:
                 self._publish_at_s = inf
                 self.loader.begin("reload", desired, running, reasons)
                 return
-            self._wanted_since = Since()
+            self._wanted_since, self._waiting = Since(), Changed()
         if now_s >= max(self._publish_at_s, self.loader.publish_due_s) and not self._wanted:
             self._publish_at_s = inf
             self.loader.begin("publish", desired, running)

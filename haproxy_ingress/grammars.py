@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -142,6 +142,12 @@ def _address(text: str) -> str:
     return str(ip_address(text))
 
 
+def _cidr(text: str) -> str:
+    if "%" in text:
+        raise ValueError(text)
+    return str(ip_network(text))
+
+
 def _bind_address(text: str) -> str:
     return text if text == "*" else _address(text)
 
@@ -234,6 +240,11 @@ DOMAIN_PATH = Grammar(
     "NAME",
 )
 ADDRESS = Grammar("an IPv4 or IPv6 address", _address, "ADDRESS")
+CIDR = Grammar(
+    "a network such as 10.0.0.0/8 or 2001:db8::/32, no bits set after its prefix, or an address",
+    _cidr,
+    "CIDR",
+)
 BIND_ADDRESS = Grammar("* (any) or an IPv4 or IPv6 address", _bind_address, "ADDRESS")
 PORT = Grammar("a port, 1 to 65535", _port, "PORT")
 ADDRESS_PORT = Grammar(

@@ -22,6 +22,7 @@ from haproxy_ingress.resources import (
     Resource,
     ResourceTarget,
     Rule,
+    Secret,
     Service,
     ServicePort,
     ServiceTarget,
@@ -31,7 +32,7 @@ from haproxy_ingress.resources import (
 )
 
 MAX_ADDRESSES = 100  # the API's own bound, per endpoint
-NAMESPACED = frozenset({"Ingress", "Service", "EndpointSlice"})
+NAMESPACED = frozenset({"Ingress", "Service", "EndpointSlice", "Secret"})
 SERVICE_NAME = "kubernetes.io/service-name"
 IS_DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
@@ -183,6 +184,10 @@ def _slice_port(node: Node) -> SlicePort:
     return SlicePort(node.name("name"), node.port("port"), node.name("protocol") or "TCP")
 
 
+def _secret(root: Node, meta: Meta) -> Secret:
+    return Secret(meta, root.name("type"), root.secrets("data", "stringData"))
+
+
 Read = Callable[[Node, Meta], Resource]
 
 KINDS: Mapping[tuple[object, str], Read] = {
@@ -192,6 +197,7 @@ KINDS: Mapping[tuple[object, str], Read] = {
     ("networking.k8s.io/v1", "IngressClass"): _ingress_class,
     ("networking.k8s.io/v1beta1", "IngressClass"): _ingress_class,
     ("v1", "Service"): _service,
+    ("v1", "Secret"): _secret,
     ("discovery.k8s.io/v1", "EndpointSlice"): _slice,
     ("discovery.k8s.io/v1beta1", "EndpointSlice"): _slice,
 }

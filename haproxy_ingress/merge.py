@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from haproxy.model import (
     Backend,
     Bind,
+    Certificate,
     Config,
+    CrtList,
     Frontend,
     Global,
     Line,
@@ -27,7 +28,9 @@ from haproxy.model import (
     lines,
 )
 from haproxy.plan import Changed
+from haproxy_ingress import headers
 from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why
+from haproxy_ingress.edits import Edits
 from haproxy_ingress.members import Members
 from haproxy_ingress.memo import Redone
 from haproxy_ingress.naming import NOT_FOUND, UNAVAILABLE
@@ -39,9 +42,13 @@ from haproxy_ingress.routing import (
     REGEX,
     REGEX_FLAG,
     ROUTES,
+    TLS_FLAG,
     Kind,
     chain,
+    to_https,
 )
+from haproxy_ingress.server_names import ServerNames
+from haproxy_ingress.tls import CRT_LIST, DEFAULT_CERTIFICATE
 from haproxy_ingress.translate import (
     DEFAULT_PROFILE,
     EXTERNAL_PROFILE,
@@ -50,8 +57,6 @@ from haproxy_ingress.translate import (
     Route,
     Settings,
 )
-
-T = TypeVar("T")
 
 _MAPS = {  # a host is known last, when its routes are there
     EXTERNAL: Map(EXTERNAL),
@@ -89,6 +94,20 @@ class Merge:
     _rows: Counter[tuple[str, bool]] = field(factory=Counter, init=False)
     _needs: dict[str, dict[Ref, Need]] = field(factory=dict, init=False)
     _servers: dict[Need, Mapping[str, Server]] = field(factory=dict, init=False)
+    _names: ServerNames = field(factory=ServerNames, init=False)
+    _secure: Counter[str] = field(factory=Counter, init=False)
+    _fallback: Certificate | None = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._fallback = self.config.certificates.get(DEFAULT_CERTIFICATE)
+
+    def all_conflicts(self) -> Iterable[Diagnostic]:
+        """Every conflict there is, of routes and of certificates."""
+        return (
+            one
+            for found in (*self.conflicts.values(), *self._names.conflicts.values())
+            for one in found
+        )
 
     def update(
         self,
@@ -96,11 +115,15 @@ class Merge:
         members: Mapping[Need, Redone[Members]],
     ) -> Changed:
         """Take in what differs. Returns where `config` may differ from before."""
-        edits = _Edits(self.config)
+        edits = Edits(self.config)
         hosts: dict[str, str] = {}
         for redone in fragments.values():
             hosts |= self._withdraw(redone.before) | self._claim(redone.after)
-        backends: dict[str, set[str]] = {host: set() for host in hosts.values()}
+        self.news += self._names.update(fragments.values(), edits)
+        for redone in fragments.values():
+            self._default_certificate(redone, edits)
+        secured = self._secured(fragments.values())
+        backends: dict[str, set[str]] = {host: set() for host in (*hosts.values(), *secured)}
         for key, host in hosts.items():
             backends[host] |= self._judge(key, host, edits)
         for host, needed in backends.items():
@@ -117,6 +140,23 @@ class Merge:
             self._backend(name, edits)
         self.config, changed = edits.done()
         return changed
+
+    def _default_certificate(self, redone: Redone[Fragment], edits: Edits) -> None:
+        before = redone.before and redone.before.default_certificate
+        after = redone.after and redone.after.default_certificate
+        if before or after:
+            edits.certificate(DEFAULT_CERTIFICATE, after or self._fallback)
+
+    def _secured(self, fragments: Iterable[Redone[Fragment]]) -> set[str]:
+        """The hosts that may have become secure, or may be no longer."""
+        hosts: set[str] = set()
+        for redone in fragments:
+            before = redone.before.security.hosts if redone.before else frozenset()
+            after = redone.after.security.hosts if redone.after else frozenset()
+            self._secure.subtract(before - after)
+            self._secure.update(after - before)
+            hosts |= before ^ after
+        return hosts
 
     def _withdraw(self, fragment: Fragment | None) -> dict[str, str]:
         routes = fragment.routes if fragment else ()
@@ -137,7 +177,7 @@ class Merge:
             )
         return {route.key: route.host for route in fragment.routes}
 
-    def _judge(self, key: str, host: str, edits: _Edits) -> set[str]:
+    def _judge(self, key: str, host: str, edits: Edits) -> set[str]:
         """The row of *key*. Returns the backend it needs."""
         claims = self._claims.get(key, [])
         winner = claims[0] if claims else None
@@ -152,14 +192,15 @@ class Merge:
         self._rows[host, regex] += bool(winner) - there
         return {winner.route.backend} if winner else set()
 
-    def _host(self, host: str, needed: set[str], edits: _Edits) -> None:
-        """Whether *host* is known, and has regular expressions.
+    def _host(self, host: str, needed: set[str], edits: Edits) -> None:
+        """Whether *host* is known, has regular expressions, and is secure.
 
         A new one needs all its backends: until it is whole, a wildcard or no host serves it.
         """
-        flag = REGEX_FLAG if self._rows[host, True] else PLAIN_FLAG
+        flags = REGEX_FLAG if self._rows[host, True] else ""
+        flags += TLS_FLAG if self._secure[host] else ""
         known = self._rows[host, True] or self._rows[host, False]
-        row = Row(flag, needs=tuple(sorted(needed))) if known else None
+        row = Row(flags or PLAIN_FLAG, needs=tuple(sorted(needed))) if known else None
         edits.row(HOSTS, host or ANY_HOST, row)
 
     def _need(self, ref: Ref, redone: Redone[Fragment]) -> set[str]:
@@ -171,13 +212,15 @@ class Merge:
             self._needs.setdefault(need.name, {})[ref] = need
         return {need.name for need in (*before, *now)}
 
-    def _backend(self, name: str, edits: _Edits) -> None:
+    def _backend(self, name: str, edits: Edits) -> None:
         if users := self._needs.get(name):
             # They differ only where one stands for what a Service was before it changed.
             need = next(reversed(users.values()))
             origins = tuple(sorted(users))
             servers = self._servers.get(need, {})
-            edits.backend(name, Backend(name, need.profile.name, servers, origins=origins))
+            profile, options = need.profile.name, need.server_options
+            backend = Backend(name, profile, servers, server_options=options, origins=origins)
+            edits.backend(name, backend)
             external = Row(need.external, origins[0]) if need.external else None
             edits.row(EXTERNAL, name, external)
         else:
@@ -186,57 +229,36 @@ class Merge:
             edits.row(EXTERNAL, name, None)
 
 
-@define
-class _Edits:
-    """A new configuration in the making; containers are copied when first touched."""
-
-    _config: Config
-    _backends: dict[str, Backend | None] = field(factory=dict, init=False)
-    _rows: dict[str, dict[str, Row | None]] = field(factory=dict, init=False)
-
-    def backend(self, name: str, new: Backend | None) -> None:
-        if self._config.backends.get(name) != new:
-            self._backends[name] = new
-
-    def row(self, table: str, key: str, new: Row | None) -> bool:
-        """Set or remove a row. Returns whether it was there before this update."""
-        old = self._config.maps[table].rows.get(key)
-        edits = self._rows.setdefault(table, {})
-        if old != new:
-            edits[key] = new
-        else:
-            edits.pop(key, None)
-        return old is not None
-
-    def done(self) -> tuple[Config, Changed]:
-        rows = {name: edits for name, edits in self._rows.items() if edits}
-        changed = Changed(
-            frozenset(self._backends), {name: frozenset(edits) for name, edits in rows.items()}
-        )
-        if not changed:
-            return self._config, changed
-        maps = {name: _edited(self._config.maps[name], edits) for name, edits in rows.items()}
-        backends = _with(self._config.backends, self._backends)
-        config = evolve(self._config, backends=backends, maps={**self._config.maps, **maps})
-        return config, changed
-
-
 def base(settings: Settings) -> Config:
     """The structure, which no object changes: listeners, the fixed chain, fixed backends."""
     profiles = {profile.name: profile for profile in (DEFAULT_PROFILE, EXTERNAL_PROFILE)}
-    binds = tuple(Bind(address, settings.http_port) for address in settings.bind_addresses)
     answers = (
         Backend(NOT_FOUND, DEFAULT_PROFILE.name, lines=_answer(404, "default backend - 404")),
         Backend(UNAVAILABLE, DEFAULT_PROFILE.name, lines=_answer(503, "no such service - 503")),
     )
+    secure = to_https(settings.public_https_port) if settings.https_port else ()
+    rules = headers.chain() + chain() + secure
+    default = settings.default_certificate if settings.https_port else None
     return Config(
         process=Global(runtime_socket=settings.runtime_socket, experimental=True),
         resolvers=(Resolvers("dns", settings.nameservers),),
         profiles=profiles,
-        frontends=(Frontend("http", binds, chain(), NOT_FOUND),),
+        frontends=(Frontend("http", tuple(_binds(settings)), rules, NOT_FOUND),),
         backends={backend.name: backend for backend in answers},
-        maps=_MAPS,
+        maps={headers.TRUSTED: headers.trusted_map(settings.trusted_proxies), **_MAPS},
+        certificates={DEFAULT_CERTIFICATE: default} if default else {},
+        crt_lists={CRT_LIST: CrtList(CRT_LIST, DEFAULT_CERTIFICATE)} if default else {},
     )
+
+
+def _binds(settings: Settings) -> Iterator[Bind]:
+    tls = ("ssl", "crt-list", CRT_LIST, "alpn", "h2,http/1.1", "ssl-min-ver", "TLSv1.2")
+    proxy = ("accept-proxy",) if settings.proxy_protocol else ()
+    for address in settings.bind_addresses:
+        if settings.http_port:
+            yield Bind(address, settings.http_port, proxy)
+        if settings.https_port:
+            yield Bind(address, settings.https_port, proxy + tls)
 
 
 def _answer(status: int, body: str) -> tuple[Line, ...]:
@@ -262,20 +284,3 @@ def _conflict(winner: _Claim, loser: _Claim) -> Diagnostic:
         f"{what} belongs to {owner.ref}{since}; ignored here",
         Level.WARNING,
     )
-
-
-def _edited(of: Map, edits: Mapping[str, Row | None]) -> Map:
-    rows = _with(of.rows, edits)
-    if of.ordered:  # longest text first
-        rows = dict(sorted(rows.items(), key=lambda row: (-len(row[0]), row[0])))
-    return evolve(of, rows=rows)
-
-
-def _with(old: Mapping[str, T], edits: Mapping[str, T | None]) -> dict[str, T]:
-    new = dict(old)
-    for key, value in edits.items():
-        if value is None:
-            new.pop(key, None)
-        else:
-            new[key] = value
-    return new

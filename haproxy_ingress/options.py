@@ -18,14 +18,17 @@ from haproxy_ingress.grammars import (
     BIND_ADDRESS,
     BOOL,
     CHOICE,
+    CIDR,
     DOMAIN_PATH,
     DURATION_MS,
     INT,
     MANY,
+    NAMESPACED,
     NAMESPACED_PORT,
     OBJECT_NAME,
     OPTIONAL,
     PATH,
+    PORT,
     TEXT,
 )
 from haproxy_ingress.settings import Problem, knob, knobs, read
@@ -103,8 +106,20 @@ class Options:
     https_port: int = knob(
         "https-port",
         _PORT,
-        default="0",
-        doc="Port for HTTPS, which this version does not serve yet.",
+        default="8443",
+        doc="Port for HTTPS; 0 switches it off.",
+    )
+    public_https_port: int = knob(
+        "public-https-port",
+        PORT,
+        default="443",
+        doc="The port that redirects to HTTPS name.",
+    )
+    default_tls_secret: tuple[str, str] | None = knob(
+        "default-tls-secret",
+        OPTIONAL(NAMESPACED),
+        default="",
+        doc="The certificate for server names without one; else one that is made at the start.",
     )
     admin_address: str = knob(
         "admin-address",
@@ -129,6 +144,18 @@ class Options:
         DURATION_MS,
         default="0s",
         doc="After SIGTERM: not ready, but serve for so long before draining.",
+    )
+    trusted_proxies: tuple[str, ...] = knob(
+        "trusted-proxies",
+        MANY(CIDR),
+        default="",
+        doc="Believe the X-Forwarded headers of senders in this network.",
+    )
+    proxy_protocol: bool = knob(
+        "proxy-protocol",
+        BOOL,
+        default="false",
+        doc="Clients speak the PROXY protocol, v1 or v2; those that do not are refused.",
     )
     nameservers: tuple[str, ...] = knob(
         "nameserver",

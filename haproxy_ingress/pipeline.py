@@ -59,11 +59,17 @@ class Pipeline:
         """What should run. Servers have no id yet."""
         return self._merge.config
 
-    def update(self, changes: Iterable[Change]) -> Changed:
-        """Take changes in. Returns where `config` may differ from before."""
+    def update(self, changes: Iterable[Change], now_s: float = 0.0) -> Changed:
+        """Take changes in. Returns where `config` may differ from before.
+
+        now_s: in seconds since 1970, for certificates that expire.
+        """
         changes = tuple(changes)
-        touched = self.store.update(changes)
+        touched = self.store.update(changes, now_s)
         self._news += (found for change in changes for found in change.diagnostics)
+        return self._redo(touched)
+
+    def _redo(self, touched: frozenset[Ref]) -> Changed:
         ingresses = {ref for ref in touched if ref.kind == "Ingress"}
         gone = {ref for ref in ingresses if ref not in self.store.objects}
         add = {_DEFAULT, *(ingresses - gone)}
@@ -79,10 +85,15 @@ class Pipeline:
     def quarantine(self, ref: Ref, message: str) -> Changed:
         """Take an object out that HAProxy refused, until it changes.
 
-        Its last good fragment stands in; without one its routes answer 503.
+        Its last good fragment stands in; without one its routes answer 503. Hosts of a Secret get
+        the default certificate.
         """
-        self.quarantined[ref] = found = Diagnostic(ref, Why.QUARANTINED, "", message)
+        found = Diagnostic(ref, Why.QUARANTINED, "", message)
         self._news.append(found)
+        if ref.kind == "Secret":
+            self.store.refuse(ref, message)
+            return self._redo(frozenset({ref}))
+        self.quarantined[ref] = found
         return self._commit({ref}, frozenset())
 
     def accepted(self) -> None:
@@ -107,8 +118,7 @@ class Pipeline:
             yield from found
         for fragment in self._fragments.values():
             yield from fragment.diagnostics if fragment else ()
-        for conflicts in self._merge.conflicts.values():
-            yield from conflicts
+        yield from self._merge.all_conflicts()
         yield from self.quarantined.values()
 
     def served(self) -> Mapping[Ref, Fragment]:
@@ -178,9 +188,9 @@ def _denying(fragment: Fragment) -> Fragment:
 
 
 def compile_config(
-    resources: Iterable[Resource], settings: Settings
+    resources: Iterable[Resource], settings: Settings, now_s: float = 0.0
 ) -> tuple[Config, tuple[Diagnostic, ...]]:
     """The configuration of *resources* from scratch, and what is wrong with them."""
     pipeline = Pipeline(settings)
-    pipeline.update([Change(each.ref, each, 0.0) for each in resources])
+    pipeline.update([Change(each.ref, each, 0.0) for each in resources], now_s)
     return pipeline.config, tuple(pipeline.diagnostics())

@@ -6,6 +6,7 @@ one place. A problem is collected, not raised: a person wants to hear of all of 
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ MAX_TEXT_BYTES = 64 * 1024
 MAX_NAME_BYTES = 253
 MAX_ANNOTATION_BYTES = 256 * 1024  # the API's own bound, for all annotations of an object
 MAX_KEY_BYTES = 253 + 1 + 63  # prefix/name
+MAX_SECRET_BYTES = 1024 * 1024  # the API's own bound
 MAX_ITEMS = 10_000
 MAX_PROBLEMS = 20
 MAX_SHOWN = 80
@@ -183,6 +185,30 @@ class Node:
             )
             for key, value in self._values.items()
         }
+
+    def secrets(self, encoded: str, plain: str) -> dict[str, bytes]:
+        """The contents of a Secret: Base64 at *encoded*, and texts at *plain*, which precede."""
+        found = {key: self._decoded(encoded, key, text) for key, text in self._hidden(encoded)}
+        found |= {key: text.encode() for key, text in self._hidden(plain)}
+        if sum(map(len, found.values())) > MAX_SECRET_BYTES:
+            self._note(encoded, "is too large", f"at most {MAX_SECRET_BYTES} bytes together")
+            return {}
+        return found
+
+    def _hidden(self, key: str) -> Iterator[tuple[str, str]]:
+        """Keys and texts of a mapping whose values no message may show."""
+        for name, value in self.child(key)._values.items():  # noqa: SLF001
+            if isinstance(name, str) and isinstance(value, str) and len(name) <= MAX_KEY_BYTES:
+                yield name, value
+            elif value is not None:
+                self._note(f"{key}[{shown(name)}]", "a value that is not shown", "a text")
+
+    def _decoded(self, key: str, name: str, text: str) -> bytes:
+        try:
+            return base64.b64decode("".join(text.split()), validate=True)
+        except ValueError:
+            self._note(f"{key}[{shown(name)}]", "a value that is not shown", "Base64")
+            return b""
 
     def _text(
         self, key: str, value: object, limit: int, control: re.Pattern[str] = _CONTROL

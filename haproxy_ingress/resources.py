@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 from haproxy_ingress.diagnostics import Ref
 
@@ -166,4 +166,17 @@ class EndpointSlice:
         return Ref("EndpointSlice", self.meta.namespace, self.meta.name)
 
 
-Resource = Ingress | IngressClass | Service | EndpointSlice
+@frozen
+class Secret:
+    """data: decoded; never shown."""
+
+    meta: Meta
+    type: str = ""
+    data: Mapping[str, bytes] = field(factory=dict, repr=False)
+
+    @property
+    def ref(self) -> Ref:
+        return Ref("Secret", self.meta.namespace, self.meta.name)
+
+
+Resource = Ingress | IngressClass | Service | EndpointSlice | Secret

@@ -20,8 +20,9 @@ REGEX = "maps/regex.map"
 EXTERNAL = "maps/external.map"
 
 ANY_HOST = "*"  # the hosts row that says whether rules without a host have regular expressions
-PLAIN_FLAG, REGEX_FLAG = "-", "r"
+PLAIN_FLAG, REGEX_FLAG, TLS_FLAG = "-", "r", "t"  # of a hosts row, together
 
+ACME = "/.well-known/acme-challenge/"
 MAX_PATH = 2_048
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL}){{0,126}}")
@@ -81,6 +82,19 @@ def chain() -> tuple[Line, ...]:
     return lines(_CHAIN) + lines(_lookup("txn.site")) + lines(_lookup("txn.any")) + lines(_SWITCH)
 
 
+def to_https(public_port: int) -> tuple[Line, ...]:
+    """The rule that sends plain requests for a secure host to HTTPS; after `chain`.
+
+    public_port: the port that clients are to use. What ACME asks for stays reachable, for the
+    certificate may be what is missing.
+    """
+    port = "" if public_port == 443 else f":{public_port}"
+    location = f"https://%[var(txn.host)]{port}%[var(txn.pathq)]"
+    secure = f"{{ var(txn.site_flags) -m sub {TLS_FLAG} }}"
+    asked = f"!{{ ssl_fc }} {secure} !{{ var(txn.path) -m beg {ACME} }}"
+    return lines(f"http-request redirect location {location} code 308 if {asked}")
+
+
 _KNOWN = "{ var(txn.site_flags) -m found }"
 _CHAIN = f"""
 http-request deny deny_status 400 if {{ req.hdr_cnt(host) gt 1 }}
@@ -111,7 +125,7 @@ use_backend %[var(txn.backend)] if { var(txn.backend) -m found }
 def _lookup(site: str) -> str:
     """Exact, regex, Prefix, if the site is known, unless there is a backend already."""
     flags, missing = f"var({site}_flags)", "!{ var(txn.backend) -m found }"
-    regex = f"{{ {flags} -m str {REGEX_FLAG} }}"
+    regex = f"{{ {flags} -m sub {REGEX_FLAG} }}"
     path, key = f"var({site}),concat(,txn.path)", f"var({site}),concat(,txn.path,/#)"
     return f"""
 http-request set-var(txn.backend) {key},map_str({ROUTES}) if {regex} {missing}

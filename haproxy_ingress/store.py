@@ -12,10 +12,19 @@ from typing import TypeVar
 
 from attrs import field, mutable
 
+from haproxy_ingress.certificates import KeyPair, read_key_pair
 from haproxy_ingress.diagnostics import Diagnostic, Ref
-from haproxy_ingress.resources import EndpointSlice, Ingress, IngressClass, Resource, Service
+from haproxy_ingress.resources import (
+    EndpointSlice,
+    Ingress,
+    IngressClass,
+    Resource,
+    Secret,
+    Service,
+)
 from haproxy_ingress.sources import Change
 
+TLS_TYPE = "kubernetes.io/tls"
 ANY_CLASS = Ref("IngressClasses", "", "")  # read by who asks for the default class
 _R = TypeVar("_R", bound=Resource)
 
@@ -29,23 +38,32 @@ def slices_ref(namespace: str, service: str) -> Ref:
 class Store:
     """Objects by reference, EndpointSlices also by Service; diagnostics of unreadable objects.
 
-    counts: objects by kind.
+    counts: objects by kind. key_pairs: what TLS Secrets hold, or held when they were last good.
     """
 
     objects: dict[Ref, Resource] = field(factory=dict, init=False)
     diagnostics: dict[Ref, tuple[Diagnostic, ...]] = field(factory=dict, init=False)
     counts: Counter[str] = field(factory=Counter, init=False)
+    key_pairs: dict[Ref, KeyPair] = field(factory=dict, init=False, repr=False)
     default_classes: dict[str, IngressClass] = field(factory=dict, init=False)
     _slices: dict[Ref, dict[Ref, EndpointSlice]] = field(factory=dict, init=False)
 
-    def update(self, changes: Iterable[Change]) -> frozenset[Ref]:
-        """Take the changes in. Returns what is touched: objects, slice sets, `ANY_CLASS`."""
+    def update(self, changes: Iterable[Change], now_s: float = 0.0) -> frozenset[Ref]:
+        """Take the changes in. Returns what is touched: objects, slice sets, `ANY_CLASS`.
+
+        now_s: in seconds since 1970, for certificates that expire.
+        """
         touched: set[Ref] = set()
         for change in changes:
             self._note(change)
             if not change.keep:
                 touched |= self._put(change.ref, change.resource)
+                self._key_pair(change.ref, change.resource, now_s)
         return frozenset(touched)
+
+    def refuse(self, ref: Ref, problem: str) -> None:
+        """What the Secret *ref* holds is of no use after all."""
+        self.key_pairs[ref] = KeyPair(problem=problem)
 
     def slices(self, ref: Ref) -> Iterable[EndpointSlice]:
         """The slices of a set, in the order of their names."""
@@ -76,6 +94,13 @@ class Store:
             touched.add(ANY_CLASS)
             self._class(ref, new)
         return touched
+
+    def _key_pair(self, ref: Ref, new: Resource | None, now_s: float) -> None:
+        if isinstance(new, Secret) and new.type == TLS_TYPE:
+            pem = (new.data.get("tls.crt", b""), new.data.get("tls.key", b""))
+            self.key_pairs[ref] = read_key_pair(ref, *pem, now_s, self.key_pairs.get(ref))
+        else:
+            self.key_pairs.pop(ref, None)
 
     def _class(self, ref: Ref, new: Resource | None) -> None:
         if isinstance(new, IngressClass) and new.default:
@@ -112,6 +137,12 @@ class View:
         """All classes marked as default."""
         self.reads.add(ANY_CLASS)
         return self._store.default_classes.values()
+
+    def key_pair(self, namespace: str, name: str) -> KeyPair | None:
+        """What a Secret of type kubernetes.io/tls holds."""
+        ref = Ref("Secret", namespace, name)
+        self.reads.add(ref)
+        return self._store.key_pairs.get(ref)
 
     def slices(self, namespace: str, service: str) -> tuple[EndpointSlice, ...]:
         ref = slices_ref(namespace, service)

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 from attrs import evolve, field, frozen
 
-from haproxy.model import Profile, lines
+from haproxy.model import Certificate, Profile, lines
 from haproxy_ingress.annotations import read_annotations
-from haproxy_ingress.diagnostics import Diagnostic, Ref, Why
+from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why
 from haproxy_ingress.naming import NOT_FOUND, UNAVAILABLE, backend_name
+from haproxy_ingress.protocols import spoken
 from haproxy_ingress.resources import (
     Ingress,
     Path,
@@ -26,6 +27,7 @@ from haproxy_ingress.resources import (
 )
 from haproxy_ingress.routing import EXTERNAL, MAX_PATH, Kind, normalised, row_key, valid_host
 from haproxy_ingress.store import View
+from haproxy_ingress.tls import DEFAULT_CERTIFICATE, Security, read_tls
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
@@ -58,7 +60,10 @@ class Settings:
     """What the daemon's options say about translation.
 
     default_backend: namespace, name and port of the Service for unmatched requests; the port is
-    empty for the Service's first one. nameservers: ``ADDRESS:PORT``, empty for resolv.conf's.
+    empty for the Service's first one. https_port: 0 for none; it needs a default_certificate, for
+    server names that have none. public_https_port: what redirects name. nameservers:
+    ``ADDRESS:PORT``, empty for resolv.conf's. trusted_proxies: networks whose senders are
+    believed. proxy_protocol: every client speaks it.
     """
 
     ingress_class: str = "haproxy"
@@ -67,7 +72,13 @@ class Settings:
     default_backend: tuple[str, str, str] | None = None
     bind_addresses: tuple[str, ...] = ("*", "::")
     http_port: int = 8080
+    https_port: int = 0
+    public_https_port: int = 443
+    default_certificate: Certificate | None = None
+    default_tls_secret: tuple[str, str] | None = None
     nameservers: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
     runtime_socket: str = ""
 
 
@@ -85,6 +96,7 @@ class Need:
     port_name: str = ""
     external: str = ""
     profile: Profile = DEFAULT_PROFILE
+    server_options: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -115,7 +127,9 @@ class Fragment:
     age: tuple[bool, str, str, str] = (True, "", "", "")
     routes: tuple[Route, ...] = ()
     needs: tuple[Need, ...] = ()
+    security: Security = field(factory=Security)
     diagnostics: tuple[Diagnostic, ...] = ()
+    default_certificate: Certificate | None = None
 
 
 def is_ours(ingress: Ingress, view: View, settings: Settings) -> bool:
@@ -140,33 +154,69 @@ def translate(ingress: Ingress, view: View, settings: Settings) -> Fragment | No
     annotations, problems = read_annotations(ingress.ref, ingress.meta.annotations)
     work = _Work(ingress, view, annotations.routing.use_regex, list(problems))
     routes = tuple(work.routes())
+    hosts = tuple(dict.fromkeys(route.host for route in routes))
+    served = ingress if settings.https_port else evolve(ingress, tls=())
+    security, found = read_tls(served, hosts, view)
     return Fragment(
         ingress.ref,
         ingress.meta.age,
         routes,
         tuple(dict.fromkeys(work.needs)),
-        tuple(work.diagnostics),
+        security,
+        (*work.diagnostics, *found),
     )
 
 
 def default_fragment(view: View, settings: Settings) -> Fragment | None:
-    """The fragment of ``--default-backend-service``: the last resort of all routes."""
+    """The fragment of the daemon's own wishes: the last resort of routes and of certificates."""
+    found: list[Diagnostic] = []
+    need = _default_need(view, settings, found)
+    certificate = _default_certificate(view, settings, found)
+    if not (need or certificate or found):
+        return None
+    wanted = (need,) if need else ()
+    where = "--default-backend-service"
+    routes = tuple(Route("", Kind.LAST, "", one.name, where) for one in wanted)
+    ref = found[0].ref if found else Ref("", "", "")
+    return Fragment(
+        ref, routes=routes, needs=wanted, diagnostics=tuple(found), default_certificate=certificate
+    )
+
+
+def _default_need(view: View, settings: Settings, found: list[Diagnostic]) -> Need | None:
     if settings.default_backend is None:
         return None
-    namespace, name, port = settings.default_backend
+    namespace, name, wanted = settings.default_backend
     ref = Ref("Service", namespace, name)
     service = view.service(namespace, name)
-    wanted = port or (service.ports[0].port if service and service.ports else "")
-    found = _port(service, int(wanted) if str(wanted).isdecimal() else wanted)
-    if service is None or found is None:
-        missing = f"the default backend has no port {wanted}" if service else "no such Service"
-        problem = Diagnostic(ref, Why.BACKEND_NOT_FOUND, "spec.ports", missing)
-        return Fragment(ref, diagnostics=(problem,))
-    if refusal := _refusal(service, found):
-        return Fragment(ref, diagnostics=(Diagnostic(ref, Why.UNSUPPORTED, "spec", refusal),))
-    need = _need(service, found)
-    route = Route("", Kind.LAST, "", need.name, "--default-backend-service")
-    return Fragment(ref, routes=(route,), needs=(need,))
+    number = wanted or (service.ports[0].port if service and service.ports else "")
+    port = _port(service, int(number) if str(number).isdecimal() else number)
+    if service is None or port is None:
+        missing = f"the default backend has no port {number}" if service else "no such Service"
+        found.append(Diagnostic(ref, Why.BACKEND_NOT_FOUND, "spec.ports", missing))
+        return None
+    if refusal := _refusal(service, port):
+        found.append(Diagnostic(ref, Why.UNSUPPORTED, "spec", refusal))
+        return None
+    if unknown := _unsupported(service, port):
+        found.append(Diagnostic(ref, Why.UNSUPPORTED, "spec.ports", unknown, Level.WARNING))
+    return _need(service, port)
+
+
+def _default_certificate(
+    view: View, settings: Settings, found: list[Diagnostic]
+) -> Certificate | None:
+    if settings.default_tls_secret is None or not settings.https_port:
+        return None
+    namespace, name = settings.default_tls_secret
+    pair = view.key_pair(namespace, name)
+    if pair is None or pair.problem:
+        problem = pair.problem if pair else "no such Secret of type kubernetes.io/tls"
+        ref = Ref("Secret", namespace, name)
+        found.append(Diagnostic(ref, Why.CERTIFICATE_INVALID, "data", problem))
+    if pair is None or pair.certificate is None:
+        return None
+    return evolve(pair.certificate, name=DEFAULT_CERTIFICATE)
 
 
 @frozen
@@ -229,22 +279,33 @@ class _Work:
         if refusal := _refusal(service, port):
             self._problem(Why.UNSUPPORTED, where, f"{refusal}; answers 503")
             return UNAVAILABLE
-        self.needs.append(need := _need(service, port))
+        need = _need(service, port)
+        if need not in self.needs and (unknown := _unsupported(service, port)):
+            self._problem(Why.UNSUPPORTED, where, unknown, Level.WARNING)
+        self.needs.append(need)
         return need.name
 
     def _invalid(self, where: str, value: str, allowed: str) -> None:
         shown = value if len(value) <= 80 else value[:77] + "..."
         self._problem(Why.INVALID, where, f"{shown!r} is not allowed; allowed: {allowed}; ignored")
 
-    def _problem(self, why: Why, where: str, message: str) -> None:
-        self.diagnostics.append(Diagnostic(self.ingress.ref, why, where, message))
+    def _problem(self, why: Why, where: str, text: str, level: Level = Level.ERROR) -> None:
+        self.diagnostics.append(Diagnostic(self.ingress.ref, why, where, text, level))
 
 
 def _need(service: Service, port: ServicePort) -> Need:
     common = (service.meta.namespace, service.meta.name, port.port, port.name)
+    options, _ = spoken(port.app_protocol)
     if service.type == "ExternalName":
-        return Need(*common, _external_name(service), EXTERNAL_PROFILE)
-    return Need(*common)
+        return Need(*common, _external_name(service), EXTERNAL_PROFILE, options)
+    return Need(*common, server_options=options)
+
+
+def _unsupported(service: Service, port: ServicePort) -> str:
+    """What we do not do about the protocol of a port, or empty."""
+    _, problem = spoken(port.app_protocol)
+    what = f"appProtocol {port.app_protocol} of port {port.port} of Service {service.meta.name}"
+    return f"{what} {problem}" if problem else ""
 
 
 def _external_name(service: Service) -> str:

@@ -25,8 +25,8 @@ ROOMS = {
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds legacy
-        parsing sources kube store memo annotations dialects routing translate members merge
-        pipeline journal metrics logs admin loader driver controller testing __init__ daemon
+        parsing sources kube store memo annotations dialects routing headers protocols tls translate members edits server_names merge
+        pipeline journal metrics logs admin selfsigned loader driver controller testing __init__ daemon
         client cli __main__
     """.split(),
 }

@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 
 from haproxy_ingress import daemon
 from haproxy_ingress.daemon import GRACE_S, HURRIED_S, BadSetting, Shutdown, run, settings
+from haproxy_ingress.merge import base
 from haproxy_ingress.options import Options
 
 PATIENCE_S = 10.0
@@ -37,7 +38,8 @@ def test_addresses(
 
 
 def test_port_0_listens_nowhere() -> None:
-    assert settings(Options(http_port=0), "").bind_addresses == ()
+    binds = base(settings(Options(http_port=0, https_port=0), "")).frontends[0].binds
+    assert binds == ()
 
 
 def test_settings() -> None:
