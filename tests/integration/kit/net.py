@@ -46,15 +46,18 @@ def request(
     method: str = "GET",
     headers: Iterable[str] = (),
     version: str = "1.1",
+    source: str = "127.0.0.1",
 ) -> Response:
     """One request on a connection of its own; *target* and headers go out as they are.
 
-    host: the value of the Host header, several for several headers, None for none.
+    host: the value of the Host header, several for several headers, None for none. source: the
+    client's address.
     """
     hosts = [host] if isinstance(host, str) else [] if host is None else list(host)
     lines = [f"{method} {target} HTTP/{version}", *(f"Host: {value}" for value in hosts)]
     lines += [*headers, "Connection: close", "", ""]
-    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
+    place = (source, 0)
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S, place) as connection:
         connection.sendall("\r\n".join(lines).encode("latin-1"))
         return parse(read_all(connection))
 
