@@ -333,7 +333,7 @@ def test_a_backend_that_cannot_go_yet_is_routed_to_as_before() -> None:
     def busy(command: str) -> str:
         if command.startswith("del backend"):
             return "Only a backend without server can be deleted."
-        return f"Backend {command.split()[0]}ed."
+        return f"Backend {command.split(maxsplit=1)[0]}ed."
 
     rounds, results = converse([DelBackend("b")], busy)
     assert rounds == [("unpublish backend b",), ("del backend b",), ("publish backend b",)]
