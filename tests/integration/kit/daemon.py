@@ -43,6 +43,7 @@ class Daemon:
     process: subprocess.Popen[bytes]
     port: int
     admin_port: int
+    https_port: int
     haproxy: str
     command: tuple[str, ...]
 
@@ -212,7 +213,7 @@ def running(
 def _launch(
     base: Path, manifests: Mapping[str, str | Object | list[Object]], flags: tuple[str, ...]
 ) -> Daemon:
-    port, admin_port = free_port(), free_port()
+    port, admin_port, https_port = free_port(), free_port(), free_port()
     haproxy = os.environ.get("HAPROXY", "haproxy")
     (base / "manifests").mkdir()
     for name, content in manifests.items():
@@ -221,8 +222,9 @@ def _launch(
     command = [sys.executable, "-m", "haproxy_ingress", "run", "--haproxy", haproxy]
     command += ["--manifests", str(base / "manifests"), "--state-dir", str(base / "state")]
     command += ["--bind-address", "127.0.0.1", "--http-port", str(port)]
-    command += ["--admin-port", str(admin_port), *flags]
-    return Daemon(base, _start(base, command), port, admin_port, haproxy, tuple(command))
+    command += ["--https-port", str(https_port), "--admin-port", str(admin_port), *flags]
+    process = _start(base, command)
+    return Daemon(base, process, port, admin_port, https_port, haproxy, tuple(command))
 
 
 def _start(base: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
