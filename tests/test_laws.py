@@ -24,10 +24,11 @@ ROOMS = {
         __main__
     """.split(),
     "haproxy_ingress": """
-        diagnostics grammars settings options certificates resources naming reader kinds legacy
-        parsing sources kube store memo annotations dialects routing headers protocols tls translate members edits server_names merge
-        pipeline journal metrics logs admin selfsigned loader driver controller testing __init__ daemon
-        client cli __main__
+        diagnostics grammars settings options certificates resources naming reader kinds
+        legacy parsing sources kube store memo annotations dialects routing headers
+        protocols tls translate members edits server_names merge pipeline journal metrics
+        logs admin selfsigned loader driver controller testing __init__ daemon client cli
+        __main__
     """.split(),
 }
 

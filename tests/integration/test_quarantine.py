@@ -51,8 +51,8 @@ def never_live(daemon: Daemon) -> None:
 
 
 def test_refused_at_the_start(echo: Pods) -> None:
-    manifests = {"web.yaml": web(echo), "bad.yaml": regex("bad", "bad.test", POISON)}
-    with running(manifests) as daemon:
+    bad = regex("bad", "bad.test", POISON)
+    with running({"web.yaml": web(echo), "bad.yaml": [bad]}) as daemon:
         assert daemon.pod("/", "good.test") == POD
         assert daemon.pod("/plain", "bad.test") == "status 503"
         assert reasons(daemon) == {"bad": "Quarantined"}
