@@ -13,15 +13,13 @@ from typing import NamedTuple
 
 from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why
 from haproxy_ingress.kinds import KINDS, NAMESPACED
+from haproxy_ingress.naming import MAX_LABEL, is_name, is_namespace
 from haproxy_ingress.reader import Node, Problem
 from haproxy_ingress.resources import Meta, Resource
 
 MAX_NESTED_LISTS = 8
-MAX_LABEL_BYTES = 63
 DEFAULT_NAMESPACE = "default"
 
-_LABEL = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 # kubectl's copy of the object: large, and every word of it is said elsewhere.
 _UNREAD = "kubectl.kubernetes.io/last-applied-configuration"
@@ -110,7 +108,7 @@ def _ref(kind: str, root: Node) -> Ref:
     """Notes what is wrong with the names; a name that is wrong is empty."""
     metadata = root.child("metadata", required=True)
     name = metadata.name("name", required=True)
-    if name and not _SUBDOMAIN.fullmatch(name):
+    if name and not is_name(name):
         metadata.wrong("name", "lower-case letters, digits, '-' and '.'")
         name = ""
     return Ref(kind, _namespace(metadata) if kind in NAMESPACED else "", name)
@@ -118,9 +116,9 @@ def _ref(kind: str, root: Node) -> Ref:
 
 def _namespace(metadata: Node) -> str:
     namespace = metadata.name("namespace") or DEFAULT_NAMESPACE
-    if len(namespace) <= MAX_LABEL_BYTES and _LABEL.fullmatch(namespace):
+    if is_namespace(namespace):
         return namespace
-    metadata.wrong("namespace", f"lower-case letters, digits and '-', at most {MAX_LABEL_BYTES}")
+    metadata.wrong("namespace", f"lower-case letters, digits and '-', at most {MAX_LABEL}")
     return ""
 
 

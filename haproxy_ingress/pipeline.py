@@ -20,6 +20,7 @@ from haproxy_ingress.merge import Merge, base
 from haproxy_ingress.naming import UNAVAILABLE
 from haproxy_ingress.resources import Resource
 from haproxy_ingress.routing import Kind
+from haproxy_ingress.soundness import unsound
 from haproxy_ingress.sources import Change
 from haproxy_ingress.store import Store, View
 from haproxy_ingress.translate import (
@@ -64,9 +65,15 @@ class Pipeline:
 
         now_s: in seconds since 1970, for certificates that expire.
         """
-        changes = tuple(changes)
+        changes = tuple(map(_judged, changes))
+        known = {change.ref: self.store.diagnostics.get(change.ref, ()) for change in changes}
         touched = self.store.update(changes, now_s)
-        self._news += (found for change in changes for found in change.diagnostics)
+        self._news += (
+            found
+            for change in changes
+            for found in change.diagnostics
+            if found not in known[change.ref]
+        )
         return self._redo(touched)
 
     def _redo(self, touched: frozenset[Ref]) -> Changed:
@@ -171,6 +178,15 @@ class Pipeline:
             where = traceback.format_exc(limit=-1).strip().splitlines()[-1]
             problem = Diagnostic(ref, Why.INVALID, "", f"not translated, a defect of ours: {where}")
             return Fragment(ref, ingress.meta.age, diagnostics=(problem,))
+
+
+def _judged(change: Change) -> Change:
+    """A resource that parsing would have refused is as unreadable as one that it did refuse."""
+    if change.parsed or change.resource is None:
+        return change
+    if not (found := unsound(change.ref, change.resource)):
+        return change
+    return evolve(change, resource=None, diagnostics=(*change.diagnostics, *found), keep=True)
 
 
 def _renewed(good: Fragment, now: Fragment) -> Fragment:

@@ -51,6 +51,12 @@ def shown(value: object) -> str:
     return "a mapping" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
+def has_control(text: str, *, prose: bool = False) -> bool:
+    """Whether *text* holds what no text may. prose: line ends and tabs may stand in it."""
+    pattern = _CONTROL_IN_PROSE if prose else _CONTROL
+    return not text.isprintable() and bool(pattern.search(text))
+
+
 def _refused(value: object) -> str:
     return f"{shown(value)} is not allowed"
 
@@ -181,7 +187,7 @@ class Node:
             return {}
         return {
             self._text("", key, MAX_KEY_BYTES): self._text(
-                f"[{shown(key)}]", value, MAX_ANNOTATION_BYTES, _CONTROL_IN_PROSE
+                f"[{shown(key)}]", value, MAX_ANNOTATION_BYTES, prose=True
             )
             for key, value in self._values.items()
         }
@@ -210,12 +216,10 @@ class Node:
             self._note(f"{key}[{shown(name)}]", "a value that is not shown", "Base64")
             return b""
 
-    def _text(
-        self, key: str, value: object, limit: int, control: re.Pattern[str] = _CONTROL
-    ) -> str:
+    def _text(self, key: str, value: object, limit: int, *, prose: bool = False) -> str:
         if not isinstance(value, str):
             allowed = "a text (in YAML, put it in quotes)"
-        elif not value.isprintable() and control.search(value):
+        elif has_control(value, prose=prose):
             allowed = "a text without control characters"
         elif len(value) > limit or len(value.encode()) > limit:
             allowed = f"at most {limit} bytes"

@@ -25,7 +25,7 @@ ROOMS = {
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds
-        legacy parsing sources kube store memo annotations dialects routing headers
+        legacy parsing soundness sources kube store memo annotations dialects routing headers
         protocols tls translate members edits server_names merge pipeline journal metrics
         logs admin selfsigned loader driver controller testing __init__ daemon client cli
         __main__

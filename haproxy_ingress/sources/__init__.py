@@ -21,7 +21,8 @@ class Change:
 
     resource: None when it is gone. diagnostics: what was wrong in reading it; a change may carry
     these only (`keep`), when the object was unreadable and its last readable version stays.
-    arrived_s: when the source heard of it, by the monotonic clock.
+    arrived_s: when the source heard of it, by the monotonic clock. parsed: `parsing` made the
+    resource, so that it need not be looked through again.
     """
 
     ref: Ref
@@ -29,6 +30,7 @@ class Change:
     arrived_s: float
     diagnostics: tuple[Diagnostic, ...] = field(default=())
     keep: bool = False
+    parsed: bool = field(default=False, eq=False)
 
 
 Deliver = Callable[[Sequence[Change]], None]

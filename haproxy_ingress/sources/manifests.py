@@ -93,7 +93,7 @@ class ManifestsSource:
 
 def _changes(states: Mapping[Ref, State], arrived_s: float) -> tuple[Change, ...]:
     return tuple(
-        Change(ref, state.resource, arrived_s, state.diagnostics, state.keep)
+        Change(ref, state.resource, arrived_s, state.diagnostics, state.keep, parsed=True)
         for ref, state in states.items()
     )
 

@@ -68,6 +68,6 @@ def _changes(obj: object, arrived_s: float) -> Iterable[Change]:
     for one in expand(obj):
         ref, resource, found = parse(one)
         if ref is not None:
-            yield Change(ref, resource, arrived_s, found, keep=resource is None)
+            yield Change(ref, resource, arrived_s, found, resource is None, parsed=True)
         elif found:  # nothing names it, so nothing it said before can be kept
             yield Change(found[0].ref, None, arrived_s, found, keep=True)
