@@ -48,9 +48,11 @@ _ONE_LIST = (
     ',rtrim(", ")'
 )
 
-# A server that honours Connection would drop what it names there.
+# A server that honours Connection would drop what it names there. What follows an upgrade to HTTP/2
+# would pass by every rule of ours; HAProxy takes care of that itself since 3.0.
 _SENDER = f"""
 http-request del-header Connection if {{ req.hdr(connection) -m beg -i x- ssl- }}
+http-request del-header Upgrade if {{ req.hdr(upgrade) -m str -i h2c }}
 http-request set-var(txn.trusted) src,map_ip({TRUSTED})
 http-request set-header X-Forwarded-For '%[{_ONE_LIST}]' if {{ req.fhdr_cnt(x-forwarded-for) gt 1 }}
 http-request set-var(txn.forwarded_for) req.fhdr(x-forwarded-for,1)

@@ -86,12 +86,13 @@ def to_https(public_port: int) -> tuple[Line, ...]:
     """The rule that sends plain requests for a secure host to HTTPS; after `chain`.
 
     public_port: the port that clients are to use. What ACME asks for stays reachable, for the
-    certificate may be what is missing.
+    certificate may be what is missing. Whether a request is plain stands in ``txn.scheme``, which
+    the rules of `headers` leave: TLS may end at a trusted sender.
     """
     port = "" if public_port == 443 else f":{public_port}"
     location = f"https://%[var(txn.host)]{port}%[var(txn.pathq)]"
     secure = f"{{ var(txn.site_flags) -m sub {TLS_FLAG} }}"
-    asked = f"!{{ ssl_fc }} {secure} !{{ var(txn.path) -m beg {ACME} }}"
+    asked = f"!{{ var(txn.scheme) -m str -i https }} {secure} !{{ var(txn.path) -m beg {ACME} }}"
     return lines(f"http-request redirect location {location} code 308 if {asked}")
 
 

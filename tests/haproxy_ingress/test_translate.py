@@ -398,6 +398,14 @@ class TestDefaultService:
     def test_none(self) -> None:
         assert default_fragment(View(store()), SETTINGS) is None
 
+    def test_a_protocol_we_do_not_speak_is_said(self) -> None:
+        view = View(store(service("web", ServicePort(80, app_protocol="https"))))
+        made = default_fragment(view, Settings(default_backend=("ns", "web", "80")))
+        assert made is not None
+        assert len(made.routes) == 1
+        assert said(made.diagnostics) == [("Unsupported", "spec.ports")]
+        assert made.diagnostics[0].level is Level.WARNING
+
     @pytest.mark.parametrize(
         ("others", "why", "message"),
         [

@@ -13,9 +13,10 @@ import pytest
 from attrs import field, frozen
 
 from haproxy_ingress.headers import HOPS, MAX_REQUEST_ID
+from tests.integration.kit.certs import connect, pair, secret
 from tests.integration.kit.daemon import Daemon, running
-from tests.integration.kit.net import DEADLINE_S, Response, parse
-from tests.integration.kit.objects import endpoints, ingress, service
+from tests.integration.kit.net import DEADLINE_S, Response, parse, read_all
+from tests.integration.kit.objects import Object, endpoints, ingress, service
 from tests.integration.kit.pods import Pods
 
 pytestmark = pytest.mark.integration
@@ -151,6 +152,12 @@ ROWS = {
         ("Connection: close, X-Forwarded-For, X-Real-IP", "Connection: SSL-Client-Verify"),
         {"connection": ()},
     ),
+    "upgrade-to-http2": Row(
+        ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"),
+        {"upgrade": ()}),
+    "upgrade-from-a-trusted-sender": Row(
+        ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"), {**trusting(), "upgrade": ()},
+        PROXY),
     "a-stranger-next-to-a-trusted-one": Row(
         FORGED, through("127.2.0.6", client="127.2.0.6", original=("6.6.6.6",))
         | {"x-request-id": ("mine-1",)}, "127.2.0.6"),
@@ -243,7 +250,7 @@ def served(echo: Pods) -> Iterator[Daemon]:
         yield daemon
 
 
-def manifests(pods: Pods) -> dict[str, list[dict[str, object]]]:
+def manifests(pods: Pods) -> dict[str, list[Object]]:
     objects = [ingress("i", HOST, {"/": "web"}), service("web")]
     return {"all.yaml": [*objects, endpoints("web", ["127.60.0.1"], pods.port)]}
 
@@ -262,6 +269,11 @@ def test_the_backend_sees(served: Daemon, row: Row) -> None:
             assert re.fullmatch(GENERATED, " ".join(found)), name
         else:
             assert found == tuple(v.replace(PORT, str(served.port)) for v in expected), name
+
+
+def test_no_upgrade_to_http2_hides_among_others(served: Daemon) -> None:
+    answer = served.request("/", HOST, headers=["Connection: Upgrade", "Upgrade: other, H2C"])
+    assert set(seen(answer, "upgrade")) <= {"other"}
 
 
 def test_each_request_has_an_id_of_its_own(served: Daemon) -> None:
@@ -297,3 +309,24 @@ def test_trust_of_everyone(echo: Pods) -> None:
         answer = daemon.request("/", HOST, headers=[f"X-Forwarded-For: {CLIENT}, {OUTER}"])
         assert seen(answer, "x-forwarded-for") == (f"{CLIENT}, {OUTER}, {STRANGER}",)
         assert seen(answer, "x-real-ip") == (CLIENT,)
+
+
+def test_tls_may_end_at_a_trusted_sender(echo: Pods) -> None:
+    """Who is sent to HTTPS is decided by what the client speaks, if someone trusted says so."""
+    objects = manifests(echo)
+    key_pair = pair(HOST)
+    objects["all.yaml"][0]["spec"]["tls"] = [{"hosts": [HOST], "secretName": "s"}]
+    objects["all.yaml"].append(secret("s", key_pair))
+    with running(objects, "--trusted-proxies", PROXY) as daemon:
+        said = ["X-Forwarded-Proto: https"]
+        assert daemon.request("/", HOST, headers=said, source=PROXY).status == 200
+        assert daemon.request("/", HOST, headers=said).status == 308
+        assert daemon.request("/", HOST, source=PROXY).status == 308
+        with connect(daemon.https_port, HOST) as connection:
+            connection.sendall(
+                f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+            )
+            answer = parse(read_all(connection))
+        for name in ("x-forwarded-proto", "x-forwarded-scheme", "x-scheme"):
+            assert seen(answer, name) == ("https",)
+        assert seen(answer, "x-forwarded-port") == (str(daemon.https_port),)
