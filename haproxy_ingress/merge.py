@@ -45,6 +45,7 @@ from haproxy_ingress.routing import (
     TLS_FLAG,
     Kind,
     chain,
+    switch,
     to_https,
 )
 from haproxy_ingress.server_names import ServerNames
@@ -237,7 +238,7 @@ def base(settings: Settings) -> Config:
         Backend(UNAVAILABLE, DEFAULT_PROFILE.name, lines=_answer(503, "no such service - 503")),
     )
     secure = to_https(settings.public_https_port) if settings.https_port else ()
-    rules = headers.chain() + chain() + secure
+    rules = headers.chain() + chain() + secure + switch()
     default = settings.default_certificate if settings.https_port else None
     return Config(
         process=Global(runtime_socket=settings.runtime_socket, experimental=True),

@@ -79,7 +79,12 @@ def chain() -> tuple[Line, ...]:
     They leave the backend in ``txn.backend``; unset means that nothing matches. The request is
     forwarded as received. Tried on 2.6, 3.0, 3.2 and 3.4.
     """
-    return lines(_CHAIN) + lines(_lookup("txn.site")) + lines(_lookup("txn.any")) + lines(_SWITCH)
+    return lines(_CHAIN) + lines(_lookup("txn.site")) + lines(_lookup("txn.any"))
+
+
+def switch() -> tuple[Line, ...]:
+    """What acts on the look-up; HAProxy wants it after all other rules, and warns otherwise."""
+    return lines("use_backend %[var(txn.backend)] if { var(txn.backend) -m found }")
 
 
 def to_https(public_port: int) -> tuple[Line, ...]:
@@ -116,10 +121,6 @@ http-request set-var(txn.site_flags) var(txn.site),map_str({HOSTS})
 http-request set-var-fmt(txn.site) *.%[var(txn.host),field(2,.,0)] unless {_KNOWN}
 http-request set-var(txn.site_flags) var(txn.site),map_str({HOSTS}) unless {_KNOWN}
 http-request set-var(txn.any_flags) str({ANY_HOST}),map_str({HOSTS})
-"""
-
-_SWITCH = """
-use_backend %[var(txn.backend)] if { var(txn.backend) -m found }
 """
 
 

@@ -330,3 +330,4 @@ def test_tls_may_end_at_a_trusted_sender(echo: Pods) -> None:
         for name in ("x-forwarded-proto", "x-forwarded-scheme", "x-scheme"):
             assert seen(answer, name) == ("https",)
         assert seen(answer, "x-forwarded-port") == (str(daemon.https_port),)
+        assert "will still be processed before" not in daemon.printed
