@@ -7,13 +7,12 @@ and 3.4.7.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from functools import singledispatch
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import groupby
 
 from haproxy.errors import InvalidValue
-from haproxy.model import Certificate, Row, State
+from haproxy.model import Certificate, State
 from haproxy.ops import (
     AddBackend,
     AddCertificate,
@@ -36,15 +35,24 @@ from haproxy.ops import (
 )
 from haproxy.protocol import encode
 from haproxy.verdicts import judge
+from haproxy.words import (
+    address_word,
+    escaped,
+    file_word,
+    key_text,
+    map_word,
+    name_word,
+    number_word,
+    option_word,
+    payloads,
+    server_word,
+    socket_word,
+    value_text,
+)
 
 PAYLOAD_BYTES = 8_000  # with its command well below HAProxy's buffer of 16384
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
-_OPTION = re.compile(r"[A-Za-z0-9_.:/,-]{1,255}")
-_FILE = re.compile(r"[A-Za-z0-9_./*-]{1,400}")
-_WHITE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SPECIAL = re.compile(r"[\\; <]")  # a last word that ends in << would open a payload
+_TRANSACTION = re.compile(r"updated for certificate (\S+)!|transaction is about '([^']+)'")
 _VERSION = re.compile(r"New version created: (\d+)")
 
 
@@ -102,6 +110,9 @@ def dialogue(op: Op) -> Generator[str, str, Result]:
     commands, sent, reply = lines(op), 0, ""
     while sent < len(commands):
         reply = yield commands[sent]
+        if other := _transaction_of_another(commands[sent], reply):
+            yield f"abort ssl cert {file_word(other)}"
+            reply = yield commands[sent]
         if (status := judge(commands[sent], reply)) != "done":
             yield from _cleanup(op, sent, commands)
             return Result(op, status, reply)
@@ -116,25 +127,38 @@ def _version(reply: str) -> str:
     return match[1] if match else "0"
 
 
+def _transaction_of_another(command: str, reply: str) -> str:
+    """The certificate whose transaction somebody left open, or empty.
+
+    HAProxy has one at a time: 2.6 puts what is set into it, whatever its name; others refuse.
+    """
+    words = command.split(maxsplit=4)
+    match = _TRANSACTION.search(reply)
+    if match is None or words[:3] != ["set", "ssl", "cert"]:
+        return ""
+    found: str = match[1] or match[2]
+    return "" if found == words[3] else found
+
+
 def _cleanup(op: Op, sent: int, commands: tuple[str, ...]) -> Iterator[str]:
     if isinstance(op, ReplaceMap) and sent > 0:
         yield commands[-1].replace("commit map ", "clear map ", 1)
     if isinstance(op, DelBackend) and sent > 0:  # what stays must go on being routed to
-        yield f"publish backend {_name('backend', op.backend)}"
+        yield f"publish backend {name_word('backend', op.backend)}"
     if isinstance(op, AddCertificate | SetCertificate) and sent > 0:
         yield commands[-1].replace("commit ", "abort ", 1)
     if isinstance(op, AddCertificate) and sent > 0:
-        yield f"del ssl cert {_file(op.certificate.name)}"
+        yield f"del ssl cert {file_word(op.certificate.name)}"
 
 
 def _del_served(op: DelServed) -> Generator[str, str, Result]:
     """A line goes by its number, for several lines may have the same certificate."""
-    crt_list, (first, served) = _file(op.crt_list), (op.served.certificate, op.served.sni)
+    crt_list, (first, served) = file_word(op.crt_list), (op.served.certificate, op.served.sni)
     listed = yield f"show ssl crt-list -n {crt_list}"
     for line in listed.split("\n"):
         match = re.fullmatch(r"(\S+):(\d+) (\S+)", line.rstrip("\0 "))
         if match and (match[1], match[3]) == (first, served):
-            command = f"del ssl crt-list {crt_list} {_file(first)}:{match[2]}"
+            command = f"del ssl crt-list {crt_list} {file_word(first)}:{match[2]}"
             reply = yield command
             return Result(op, judge(command, reply), reply)
     return Result(op, "done")
@@ -160,11 +184,11 @@ def _lines(op: object) -> tuple[str, ...]:
 
 @_lines.register
 def _(op: AddServer) -> tuple[str, ...]:
-    server, where = op.server, _server(op.backend, op.server.name)
-    socket = _socket(server.address, server.port)
-    identity = _number("id", server.id, 1, 2**31 - 1)
-    weight = _number("weight", server.weight, 0, 256)
-    options = "".join(f" {_option(word)}" for word in op.options)
+    server, where = op.server, server_word(op.backend, op.server.name)
+    socket = socket_word(server.address, server.port)
+    identity = number_word("id", server.id, 1, 2**31 - 1)
+    weight = number_word("weight", server.weight, 0, 256)
+    options = "".join(f" {option_word(word)}" for word in op.options)
     add = f"add server {where} {socket} id {identity} weight {weight}{options}"
     match server.state:
         case State.MAINT:
@@ -177,56 +201,63 @@ def _(op: AddServer) -> tuple[str, ...]:
 
 @_lines.register
 def _(op: SetAddress) -> tuple[str, ...]:
-    address, port = _address(op.address), _number("port", op.port, 1, 65535)
-    return (f"set server {_server(op.backend, op.server)} addr {address} port {port}",)
+    address, port = address_word(op.address), number_word("port", op.port, 1, 65535)
+    return (f"set server {server_word(op.backend, op.server)} addr {address} port {port}",)
 
 
 @_lines.register
 def _(op: SetWeight) -> tuple[str, ...]:
-    weight = _number("weight", op.weight, 0, 256)
-    return (f"set server {_server(op.backend, op.server)} weight {weight}",)
+    weight = number_word("weight", op.weight, 0, 256)
+    return (f"set server {server_word(op.backend, op.server)} weight {weight}",)
 
 
 @_lines.register
 def _(op: SetState) -> tuple[str, ...]:
-    return (f"set server {_server(op.backend, op.server)} state {State(op.state)}",)
+    return (f"set server {server_word(op.backend, op.server)} state {State(op.state)}",)
 
 
 @_lines.register
 def _(op: DelServer) -> tuple[str, ...]:
-    return (f"del server {_server(op.backend, op.server)}",)
+    return (f"del server {server_word(op.backend, op.server)}",)
 
 
 @_lines.register
 def _(op: AddRow) -> tuple[str, ...]:
-    return (f"add map {_map(op.map)} {_escaped(_key(op.key))} {_escaped(_value(op.value))}",)
+    return (
+        f"add map {map_word(op.map)} {escaped(key_text(op.key))} {escaped(value_text(op.value))}",
+    )
 
 
 @_lines.register
 def _(op: SetRow) -> tuple[str, ...]:
-    return (f"set map {_map(op.map)} {_escaped(_key(op.key))} {_escaped(_value(op.value))}",)
+    return (
+        f"set map {map_word(op.map)} {escaped(key_text(op.key))} {escaped(value_text(op.value))}",
+    )
 
 
 @_lines.register
 def _(op: DelRow) -> tuple[str, ...]:
-    return (f"del map {_map(op.map)} {_escaped(_key(op.key))}",)
+    return (f"del map {map_word(op.map)} {escaped(key_text(op.key))}",)
 
 
 @_lines.register
 def _(op: AddBackend) -> tuple[str, ...]:
-    name = _name("backend", op.backend)
-    return (f"add backend {name} from {_name('profile', op.profile)}", f"publish backend {name}")
+    name = name_word("backend", op.backend)
+    return (
+        f"add backend {name} from {name_word('profile', op.profile)}",
+        f"publish backend {name}",
+    )
 
 
 @_lines.register
 def _(op: DelBackend) -> tuple[str, ...]:
-    name = _name("backend", op.backend)
+    name = name_word("backend", op.backend)
     return (f"unpublish backend {name}", f"del backend {name}")
 
 
 @_lines.register
 def _(op: AddCertificate) -> tuple[str, ...]:
-    return (f"new ssl cert {_file(op.certificate.name)}", *_filled(op.certificate))
+    return (f"new ssl cert {file_word(op.certificate.name)}", *_filled(op.certificate))
 
 
 @_lines.register
@@ -236,120 +267,27 @@ def _(op: SetCertificate) -> tuple[str, ...]:
 
 @_lines.register
 def _(op: DelCertificate) -> tuple[str, ...]:
-    return (f"del ssl cert {_file(op.certificate)}",)
+    return (f"del ssl cert {file_word(op.certificate)}",)
 
 
 @_lines.register
 def _(op: AddServed) -> tuple[str, ...]:
-    line = f"{_file(op.served.certificate)} {_file(op.served.sni)}"
-    return (f"add ssl crt-list {_file(op.crt_list)} <<\n{line}\n",)
+    line = f"{file_word(op.served.certificate)} {file_word(op.served.sni)}"
+    return (f"add ssl crt-list {file_word(op.crt_list)} <<\n{line}\n",)
 
 
 @_lines.register
 def _(op: DelServed) -> tuple[str, ...]:
-    return (f"show ssl crt-list -n {_file(op.crt_list)}",)
+    return (f"show ssl crt-list -n {file_word(op.crt_list)}",)
 
 
 def _filled(certificate: Certificate) -> tuple[str, ...]:
-    name = _file(certificate.name)
+    name = file_word(certificate.name)
     return (f"set ssl cert {name} <<\n{certificate.pem}", f"commit ssl cert {name}")
 
 
 def _replace(op: ReplaceMap, version: int) -> tuple[str, ...]:
-    name = _map(op.map)
-    fill = (f"add map @{version} {name} <<\n{payload}" for payload in _payloads(op.rows))
+    name = map_word(op.map)
+    rows = (f"{key_text(key)} {value_text(row.value)}\n" for key, row in op.rows.items())
+    fill = (f"add map @{version} {name} <<\n{part}" for part in payloads(rows, PAYLOAD_BYTES))
     return (f"prepare map {name}", *fill, f"commit map @{version} {name}")
-
-
-def _payloads(rows: Mapping[str, Row]) -> Iterator[str]:
-    chunk: list[str] = []
-    size = 0
-    for key, row in rows.items():
-        line = f"{_key(key)} {_value(row.value)}\n"
-        if size + len(line.encode()) > PAYLOAD_BYTES and chunk:
-            yield "".join(chunk)
-            chunk, size = [], 0
-        chunk.append(line)
-        size += len(line.encode())
-    if chunk:
-        yield "".join(chunk)
-
-
-def _escaped(text: str) -> str:
-    return _SPECIAL.sub(lambda match: "\\" + match[0], text)
-
-
-def _name(field: str, value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise InvalidValue(field, value, "1 to 255 of A-Z a-z 0-9 _ . : -")
-    return value
-
-
-def _server(backend: str, server: str) -> str:
-    return f"{_name('backend', backend)}/{_name('server', server)}"
-
-
-def _option(word: str) -> str:
-    if not _OPTION.fullmatch(word):
-        raise InvalidValue("option of a server", word, "1 to 255 of A-Z a-z 0-9 _ . : / , -")
-    return word
-
-
-def _number(field: str, value: int, least: int, most: int) -> int:
-    if not least <= int(value) <= most:
-        raise InvalidValue(field, str(value), f"{least} to {most}")
-    return int(value)
-
-
-def _ip(address: str) -> IPv4Address | IPv6Address:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        raise InvalidValue("address", address, "an IPv4 or IPv6 address") from None
-    if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:
-        raise InvalidValue("address", address, "an address without a scope")
-    return parsed
-
-
-def _address(address: str) -> str:
-    return str(_ip(address))
-
-
-def _socket(address: str, port: int) -> str:
-    ip, number = _ip(address), _number("port", port, 1, 65535)
-    return f"[{ip}]:{number}" if ip.version == 6 else f"{ip}:{number}"
-
-
-def _map(name: str) -> str:
-    if not name or name[0] in "#@" or _WHITE_OR_CONTROL.search(name):
-        raise InvalidValue("map", name, "a file name without white space")
-    return _escaped(name)
-
-
-def _file(name: str) -> str:
-    if not _FILE.fullmatch(name):
-        raise InvalidValue("crt-list", name, "a file name, or a DNS name or a wildcard of one")
-    return name
-
-
-def _key(key: str) -> str:
-    # HAProxy takes #... for the address of a row in memory.
-    if not key or key.startswith("#") or _WHITE_OR_CONTROL.search(key):
-        raise InvalidValue("key of a map", key, "text without white space that starts not with #")
-    return _unicode("key of a map", key)
-
-
-def _value(value: str) -> str:
-    # The value itself stays out of the error: it may be a secret.
-    if not value or value != value.strip() or _CONTROL.search(value):
-        allowed = "text without control characters or white space at its ends"
-        raise InvalidValue("value of a map row", "...", allowed)
-    return _unicode("value of a map row", value)
-
-
-def _unicode(field: str, value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidValue(field, "...", "text that is valid Unicode") from None
-    return value

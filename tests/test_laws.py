@@ -20,8 +20,8 @@ MAX_LINES = 400
 ROOMS = {
     "haproxy": """
         errors units capabilities model render ops effects ids keyring plan protocol verdicts tables
-        observe commands runtime live dataplane files child master local apply testing __init__
-        __main__
+        words observe commands calls runtime live dataplane files child master masters local apply
+        testing __init__ __main__
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds
@@ -57,7 +57,7 @@ PURE = {
         f"haproxy.{room}"
         for room in "units capabilities model render ops effects ids keyring plan".split()
     ),
-    *(f"haproxy.{room}" for room in "protocol verdicts tables observe commands".split()),
+    *(f"haproxy.{room}" for room in "protocol verdicts tables words observe commands calls".split()),
     *(
         f"haproxy_ingress.{room}"
         for room in takewhile("journal".__ne__, ROOMS["haproxy_ingress"])
