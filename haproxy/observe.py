@@ -55,7 +55,7 @@ def _map(known: Map, rows: Iterable[MapRow]) -> Map:
 
 
 def _crt_list(known: CrtList, read: Iterable[tuple[str, str]]) -> CrtList:
-    served = {one.key: one for name, sni in read if sni for one in (Served(name, sni),)}
+    served = {one.key: one for name, sni in read for one in (Served(name, sni),)}
     return known if known.served == served else evolve(known, served=served)
 
 

@@ -116,7 +116,7 @@ def plan(
         enter += _entering(old, new)
         leave += _leaving(old, new.servers)
     reload += keyring.too_large(running, desired, changed.certificates)
-    keys, no_keys = _keys(running, desired, changed)
+    keys, no_keys = keyring.steps(running, desired, changed.certificates, changed.served)
     rows = _all_rows(running, desired, changed, added)
     if not reload:
         leave += _retiring(retired, can)
@@ -274,19 +274,6 @@ def _leaving(old: Backend, staying: Mapping[str, Server]) -> Iterator[Step]:
                 op = SetState(old.name, name, State.MAINT)
                 yield _step(op, subject, "state", server.state, State.MAINT)
             yield _step(DelServer(old.name, name), subject, "address", server.address, None)
-
-
-def _keys(running: Config, desired: Config, changed: Changed) -> tuple[list[Step], list[Step]]:
-    """Steps of certificates that come, and of those that go."""
-    if not (changed.certificates or changed.served):
-        return [], []
-    coming = list(keyring.certificates(running, desired, changed.certificates))
-    going: list[Step] = []
-    for name, keys in sorted(changed.served.items()):
-        if name in running.crt_lists and name in desired.crt_lists:
-            coming += keyring.served(running, desired, name, keys)
-            going += keyring.no_longer_served(running, desired, name, keys)
-    return coming, going + list(keyring.gone(running, desired, changed.certificates))
 
 
 def _all_rows(running: Config, desired: Config, changed: Changed, added: set[str]) -> list[Step]:

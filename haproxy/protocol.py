@@ -97,7 +97,7 @@ class Exchange:
     opens: the connection is new, so that it must be brought into prompt mode first.
     """
 
-    commands: tuple[str, ...] = field(converter=_commands, validator=_encodable)
+    commands: tuple[str, ...] = field(converter=_commands, validator=_encodable, repr=False)
     opens: bool = True
     ended: bool = field(default=False, init=False)
     _sizes: list[int] = field(factory=list, init=False)

@@ -34,6 +34,7 @@ from haproxy.model import (
 from haproxy.units import time
 
 CONFIG_FILE = "haproxy.cfg"
+NO_NAME = "!*"  # of a crt-list: for no server name
 MAX_ROW_BYTES = 16_000  # a longer one is cut in two when loaded (tried on 2.6 to 3.4)
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,()=%@+*\[\]{}!<>|?~^-]+")
@@ -140,9 +141,13 @@ def map_file(of: Map) -> bytes:
 
 
 def crt_list_file(of: CrtList) -> bytes:
-    """A crt-list as a file: the default first, then one line per server name."""
+    """A crt-list as a file: the default first, then one line per server name.
+
+    The default serves no name of its own: with ``!*`` the names it holds stay out of the look-up,
+    where they would come before those of the lines (configuration manual, ``crt-list``).
+    """
     lines = sorted(f"{_word(one.certificate)} {_word(one.sni)}\n" for one in of.served.values())
-    return "".join([f"{_word(of.default)}\n", *lines]).encode()
+    return "".join([f"{_word(of.default)} {NO_NAME}\n", *lines]).encode()
 
 
 def _word(text: str) -> str:

@@ -161,10 +161,10 @@ def fingerprint(text: str) -> str:
 def crt_list_lines(text: str) -> tuple[tuple[str, str], ...]:
     """Read the answer to ``show ssl crt-list FILE``: file names and server names.
 
-    The server name is empty for a line without one, such as the default's.
+    Lines without a server name, such as the default's (``!*``), are left out.
     """
     rows = (line.rstrip("\0 ").split() for line in text.split("\n") if not line.startswith("#"))
-    return tuple((row[0], row[-1] if len(row) > 1 else "") for row in rows if row)
+    return tuple((row[0], row[-1]) for row in rows if len(row) > 1 and row[-1][0] != "!")
 
 
 def _text(command: str, fields: Mapping[str, str], name: str) -> str:

@@ -61,9 +61,9 @@ class FakeHAProxy:
     config: Config = field(factory=Config)
     worker: int = 0
     reloads: int = 0
-    published: Mapping[str, bytes] = field(factory=dict)
+    published: Mapping[str, bytes] = field(factory=dict, repr=False)
     log: list[str] = field(factory=list)
-    _before: Mapping[str, bytes] = field(factory=dict, init=False)
+    _before: Mapping[str, bytes] = field(factory=dict, init=False, repr=False)
     _last: int = field(default=0, init=False)  # worker; no two have the same pid
 
     def publish(self, files: Mapping[str, bytes]) -> None:

@@ -7,7 +7,8 @@ runs, and the next round brings it up to date.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
 from typing import Literal
@@ -18,7 +19,19 @@ from haproxy.apply import Files, Outcome, Process, Runtime, apply
 from haproxy.capabilities import Capabilities
 from haproxy.errors import CommandRejected, HAProxyError, ProcessChanged
 from haproxy.model import Config, Origin
-from haproxy.ops import Batch, Cause, DelBackend, DelServer, Plan, Reason, ReplaceMap, Step
+from haproxy.ops import (
+    AddServed,
+    Batch,
+    Cause,
+    DelBackend,
+    DelCertificate,
+    DelServer,
+    Op,
+    Plan,
+    Reason,
+    ReplaceMap,
+    Step,
+)
 from haproxy.plan import Changed, plan
 from haproxy_ingress import journal
 from haproxy_ingress.loader import Finished, Loader
@@ -27,6 +40,7 @@ _BUSY_S = 0.1  # how soon a server with connections is tried again, doubled each
 _LAST_BUSY_S = 5.0
 _READ_BACK_S = 0.2
 _PUBLISH_S = 1.0  # how long after an operation the files on disk follow
+_NO_CERTIFICATE = re.compile("certificate .* (does not exist|is empty)!")
 _SHOWN = 50  # reasons in a report; a burst has thousands of the same kind
 
 
@@ -91,7 +105,7 @@ class Driver:
     _wanted: tuple[Reason, ...] = field(default=(), init=False)  # why a reload is wanted
     _wanted_since: Since = field(factory=Since, init=False)
     _loading_since: Since = field(factory=Since, init=False)
-    _busy: frozenset[str] = field(factory=frozenset, init=False)  # backends with servers to go
+    _busy: Changed = field(factory=Changed, init=False)  # what could not go yet
     _busy_s: float = field(default=_BUSY_S, init=False)
     _refused: frozenset[str] = field(factory=frozenset, init=False)
     _retry_at_s: float = field(default=inf, init=False)
@@ -125,7 +139,7 @@ class Driver:
         if loaded.running is not None and done.kind != "publish":
             self.running, self.pid = loaded.running, loaded.pid
             self._known, self._changed, self._waiting = True, None, Changed()
-            self._busy, self._busy_s, self._retry_at_s = frozenset(), _BUSY_S, inf
+            self._busy, self._busy_s, self._retry_at_s = Changed(), _BUSY_S, inf
         if loaded.error and done.kind == "reload":
             self._wanted += done.reasons
             self._wanted_since.take(self._copy(self._loading_since))
@@ -158,8 +172,8 @@ class Driver:
         """Plan, and carry out what needs no reload. Returns what runs then."""
         changed, self._changed = self._changed, Changed()
         if changed is not None:
-            changed |= self._waiting | Changed(backends=self._busy)
-        self._busy, self._retry_at_s = frozenset(), inf
+            changed |= self._waiting | self._busy
+        self._busy, self._retry_at_s = Changed(), inf
         found = plan(running, desired, self.can, changed)
         outcome, error, planned_s = None, None, self.clock()
         if found.steps:
@@ -185,10 +199,7 @@ class Driver:
     def _settle(self, outcome: Outcome, now_s: float) -> None:
         """Take note of what operations led to."""
         self._publish_at_s = min(self._publish_at_s, now_s + _PUBLISH_S)
-        leaving = (step.op for step in outcome.busy)
-        self._busy = frozenset(
-            op.backend for op in leaving if isinstance(op, DelServer | DelBackend)
-        )
+        self._busy = _leaving(step.op for step in outcome.busy)
         self._retry_at_s = now_s + self._busy_s if self._busy else inf
         self._busy_s = min(self._busy_s * 2, _LAST_BUSY_S) if self._busy else _BUSY_S
         nobody = {str(step.reason) for step, reply in outcome.refused if not _blamed(step, reply)}
@@ -283,8 +294,19 @@ def _applied(
     )
 
 
+def _leaving(ops: Iterable[Op]) -> Changed:
+    """Where to look again for what HAProxy still uses."""
+    tried = tuple(ops)
+    return Changed(
+        frozenset(op.backend for op in tried if isinstance(op, DelServer | DelBackend)),
+        certificates=frozenset(op.certificate for op in tried if isinstance(op, DelCertificate)),
+    )
+
+
 def _blamed(step: Step, reply: str) -> tuple[Origin, ...]:
     """Who asked for what was refused, if that can be told."""
+    if isinstance(step.op, AddServed) and _NO_CERTIFICATE.search(reply):
+        return ()  # it was refused before, or somebody else removed it
     if isinstance(step.op, ReplaceMap):
         return tuple(
             row.origin

@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from haproxy.model import Config
 from haproxy.plan import Changed
-from haproxy_ingress.diagnostics import Diagnostic, Ref, Why
+from haproxy_ingress.diagnostics import Diagnostic, Ref, Why, bounded
 from haproxy_ingress.members import Members, members
 from haproxy_ingress.memo import Memo, Redone
 from haproxy_ingress.merge import Merge, base
@@ -93,13 +93,15 @@ class Pipeline:
         """Take an object out that HAProxy refused, until it changes.
 
         Its last good fragment stands in; without one its routes answer 503. Hosts of a Secret get
-        the default certificate.
+        the certificate it held before; without one the default certificate.
         """
         found = Diagnostic(ref, Why.QUARANTINED, "", message)
         self._news.append(found)
         if ref.kind == "Secret":
             self.store.refuse(ref, message)
-            return self._redo(frozenset({ref}))
+            changed = self._redo(frozenset({ref}))
+            self.quarantined[ref] = found
+            return changed
         self.quarantined[ref] = found
         return self._commit({ref}, frozenset())
 
@@ -158,7 +160,8 @@ class Pipeline:
         if fragment is None or ref not in self.quarantined:
             return fragment
         good = self._good.get(ref)
-        return _renewed(good, fragment) if good and good != fragment else _denying(fragment)
+        stand_in = _renewed(good, fragment) if good else fragment
+        return stand_in if stand_in != fragment else _denying(fragment)
 
     def _count(self, fragment: Fragment | None, by: int) -> set[Need]:
         needs = set(fragment.needs if fragment else ())
@@ -173,7 +176,8 @@ class Pipeline:
         if ingress is None:
             return None
         try:
-            return translate(ingress, view, self.settings)
+            fragment = translate(ingress, view, self.settings)
+            return fragment and evolve(fragment, diagnostics=bounded(fragment.diagnostics))
         except Exception:  # noqa: BLE001  our defect must not stop the other objects
             where = traceback.format_exc(limit=-1).strip().splitlines()[-1]
             problem = Diagnostic(ref, Why.INVALID, "", f"not translated, a defect of ours: {where}")
@@ -189,10 +193,11 @@ def _judged(change: Change) -> Change:
     return evolve(change, resource=None, diagnostics=(*change.diagnostics, *found), keep=True)
 
 
-def _renewed(good: Fragment, now: Fragment) -> Fragment:
-    """*good* with its Services as they are now, as far as *now* knows them."""
+    """*good* with its Services, as far as *now* knows them, and its certificates, as they are."""
+    """*good* with its Services, as far as *now* knows them, and its certificates as they are now."""
     needs = {need.name: need for need in now.needs}
-    return evolve(good, needs=tuple(needs.get(need.name, need) for need in good.needs))
+    kept = tuple(needs.get(need.name, need) for need in good.needs)
+    return evolve(good, needs=kept, security=now.security, diagnostics=now.diagnostics)
 
 
 def _denying(fragment: Fragment) -> Fragment:

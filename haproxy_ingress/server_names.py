@@ -51,8 +51,11 @@ class ServerNames:
             names |= self._withdraw(redone.before) | self._claim(redone.after)
         news: list[Diagnostic] = []
         touched: set[str] = set()
+        # First what goes: two algorithms of a host may have had the same line, one after the other.
         for name in names:
-            touched |= self._judge(name, edits)
+            touched |= self._yield(name, edits)
+        for name in names:
+            touched |= self._win(name, edits)
             before = self.conflicts.pop(name, ())
             if found := tuple(self._conflicts(name)):
                 self.conflicts[name] = found
@@ -78,19 +81,28 @@ class ServerNames:
             insort(claims, _Claim(wish, fragment, number), key=lambda claim: claim.rank)
         return {_name(wish) for wish in fragment.security.wishes}
 
-    def _judge(self, name: _Name, edits: Edits) -> set[str]:
-        """Who serves *name* now. Returns the files of the certificates that are concerned."""
+    def _yield(self, name: _Name, edits: Edits) -> set[str]:
+        """Nobody serves *name* for now. Returns the files of the certificates concerned."""
         old = self._winners.pop(name, None)
-        if old:
-            edits.served(Served(old.name, name[0]), there=False)
-            self._users[old.name].pop(name, None)
+        if old is None:
+            return set()
+        edits.served(Served(old.name, name[0]), there=False)
+        users = self._users[old.name]
+        users.pop(name, None)
+        if not users:
+            del self._users[old.name]
+        return {old.name}
+
+    def _win(self, name: _Name, edits: Edits) -> set[str]:
+        """Who serves *name* now."""
         claims = self._claims.get(name)
-        if claims:
-            new = claims[0].wish.certificate
-            self._winners[name] = new
-            edits.served(Served(new.name, name[0], claims[0].fragment.ref), there=True)
-            self._users.setdefault(new.name, {})[name] = new
-        return {one.name for one in (old, self._winners.get(name)) if one}
+        if not claims:
+            return set()
+        new = claims[0].wish.certificate
+        self._winners[name] = new
+        edits.served(Served(new.name, name[0], new.origin), there=True)
+        self._users.setdefault(new.name, {})[name] = new
+        return {new.name}
 
     def _conflicts(self, name: _Name) -> Iterator[Diagnostic]:
         claims = self._claims.get(name, [])

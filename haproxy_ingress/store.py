@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from attrs import field, mutable
 
-from haproxy_ingress.certificates import KeyPair, read_key_pair
+from haproxy_ingress.certificates import KeyPair, kept, read_key_pair
 from haproxy_ingress.diagnostics import Diagnostic, Ref
 from haproxy_ingress.resources import (
     EndpointSlice,
@@ -45,6 +45,7 @@ class Store:
     diagnostics: dict[Ref, tuple[Diagnostic, ...]] = field(factory=dict, init=False)
     counts: Counter[str] = field(factory=Counter, init=False)
     key_pairs: dict[Ref, KeyPair] = field(factory=dict, init=False, repr=False)
+    _pairs_before: dict[Ref, KeyPair] = field(factory=dict, init=False, repr=False)
     default_classes: dict[str, IngressClass] = field(factory=dict, init=False)
     _slices: dict[Ref, dict[Ref, EndpointSlice]] = field(factory=dict, init=False)
 
@@ -56,14 +57,18 @@ class Store:
         touched: set[Ref] = set()
         for change in changes:
             self._note(change)
-            if not change.keep:
-                touched |= self._put(change.ref, change.resource)
+            if not change.keep and (found := self._put(change.ref, change.resource)):
+                touched |= found
                 self._key_pair(change.ref, change.resource, now_s)
         return frozenset(touched)
 
     def refuse(self, ref: Ref, problem: str) -> None:
-        """What the Secret *ref* holds is of no use after all."""
-        self.key_pairs[ref] = KeyPair(problem=problem)
+        """What the Secret *ref* holds is of no use after all; what it held before may be."""
+        refused, before = self.key_pairs.get(ref), self._pairs_before.pop(ref, KeyPair())
+        if refused and before.certificate != refused.certificate:
+            self.key_pairs[ref] = kept(before, problem)
+        else:
+            self.key_pairs[ref] = KeyPair(problem=problem)
 
     def slices(self, ref: Ref) -> Iterable[EndpointSlice]:
         """The slices of a set, in the order of their names."""
@@ -98,9 +103,13 @@ class Store:
     def _key_pair(self, ref: Ref, new: Resource | None, now_s: float) -> None:
         if isinstance(new, Secret) and new.type == TLS_TYPE:
             pem = (new.data.get("tls.crt", b""), new.data.get("tls.key", b""))
-            self.key_pairs[ref] = read_key_pair(ref, *pem, now_s, self.key_pairs.get(ref))
+            before = self.key_pairs.get(ref, KeyPair())
+            self.key_pairs[ref] = found = read_key_pair(ref, *pem, now_s, before)
+            if found.certificate is not before.certificate:
+                self._pairs_before[ref] = before
         else:
             self.key_pairs.pop(ref, None)
+            self._pairs_before.pop(ref, None)
 
     def _class(self, ref: Ref, new: Resource | None) -> None:
         if isinstance(new, IngressClass) and new.default:
