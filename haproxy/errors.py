@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import define
+from attrs import define, field
 
 
 class HAProxyError(Exception):
@@ -35,6 +35,21 @@ class InvalidValue(HAProxyError, ValueError):
 
 
 @define(eq=False)
+class Unsupported(HAProxyError):
+    """This HAProxy lacks what was asked for; nothing was sent.
+
+    what: a command or a part of one. version: the line that runs. has: the lines that have it.
+    """
+
+    what: str
+    version: str
+    has: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: HAProxy {self.version} lacks it; {self.has} has it"
+
+
+@define(eq=False)
 class Unreachable(HAProxyError):
     """Nobody answers at the address of a socket."""
 
@@ -51,13 +66,14 @@ class DeadlineExceeded(HAProxyError):
     """HAProxy did not answer in time.
 
     command: the first one without a reply; whether it was carried out is not known.
-    answered: how many commands of the batch were answered before.
+    answered: how many commands of the batch were answered before. replies: the answers to them.
     """
 
     transient = True
     command: str
     answered: int
     deadline_s: float
+    replies: tuple[str, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return (
@@ -70,12 +86,14 @@ class DeadlineExceeded(HAProxyError):
 class Interrupted(HAProxyError):
     """The connection ended in the middle of a batch.
 
-    command: the first one without a reply; whether it was carried out is not known.
+    command: the first one without a reply; whether it was carried out is not known. answered,
+    replies: how many were answered before, and how.
     """
 
     transient = True
     command: str
     answered: int
+    replies: tuple[str, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return f"connection closed before the answer to {self.command!r} ({self.answered} answered)"
@@ -94,6 +112,20 @@ class ProcessChanged(HAProxyError):
 
 
 @define(eq=False)
+class WorkerReplaced(HAProxyError):
+    """The worker that answered is stopping: a reload took over; what it was told is lost.
+
+    pid: of the worker that answered.
+    """
+
+    transient = True
+    pid: int
+
+    def __str__(self) -> str:
+        return f"worker {self.pid} was replaced while it was being told"
+
+
+@define(eq=False)
 class CommandRejected(HAProxyError):
     """HAProxy understood us and said no.
 
@@ -109,13 +141,43 @@ class CommandRejected(HAProxyError):
 
 @define(eq=False)
 class UnreadableReply(HAProxyError):
-    """A reply that does not have the shape that the manual promises."""
+    """A reply that does not have the shape that the manual promises.
+
+    replies: those to the commands before it, when it came in a batch.
+    """
 
     command: str
     problem: str
+    replies: tuple[str, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return f"{self.command!r}: {self.problem}"
+
+
+@define(eq=False)
+class BatchFailed(HAProxyError):
+    """Not all commands of a batch were carried out; all were answered, or see `BatchBroken`.
+
+    All are named without payload and in their order. applied: what HAProxy did. refused: what it
+    did not, and its words. unknown: what was not answered, and perhaps not even sent.
+    """
+
+    applied: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+    unknown: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        said = "; ".join(f"{reply.strip()} (answering {name!r})" for name, reply in self.refused)
+        lost = f"not known: {', '.join(map(repr, self.unknown))}" if self.unknown else ""
+        counts = f"{len(self.applied)} applied, {len(self.refused)} refused"
+        return "; ".join(filter(None, (counts, said, lost)))
+
+
+@define(eq=False)
+class BatchBroken(BatchFailed):
+    """A batch that came to no end; its cause (`__cause__`) says why."""
+
+    transient = True
 
 
 @define(eq=False)

@@ -14,18 +14,22 @@ from collections.abc import Iterator
 
 from attrs import Attribute, define, field
 
+from haproxy.capabilities import Limits
 from haproxy.errors import InvalidValue, UnreadableReply
 
 OPENING = "prompt"
-COMMAND_BYTES = 15_360  # tune.bufsize is 16384; 3.4.0 never stops at a line of exactly that
+CAUTIOUS = Limits()  # what every version takes
+COMMAND_BYTES = CAUTIOUS.line_bytes
 WINDOW_BYTES = 8_192  # half a buffer, so that HAProxy always has room for a whole command
 
 _END = b"\n> "
+_WAITS = b"wait "
 _PAYLOAD_PROMPTS = re.compile(rb"(?:\+ )+")
 _UNESCAPED_SEMICOLON = re.compile(r"(?<!\\)(?:\\\\)*;")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PAYLOAD_CONTROL = re.compile(r"[\x00\r]")  # HAProxy takes a line of only \r for an empty one
 _PAYLOAD = " <<"
+_PATTERN = "%END%"
 
 
 def name_of(command: str) -> str:
@@ -33,14 +37,14 @@ def name_of(command: str) -> str:
     return command.partition("\n")[0]
 
 
-def encode(command: str) -> bytes:
+def encode(command: str, limits: Limits = CAUTIOUS) -> bytes:
     """*command* as bytes on the wire.
 
     A payload follows its command after ``<<`` and a newline, and ends with a newline.
 
     Raises `InvalidValue` for whatever would not be answered by exactly one reply: an empty line,
     an unescaped ``;``, ``prompt``, a control character, a payload that is missing or has an empty
-    line, more than 15 kB.
+    line where the version has no other end for it, more than *limits* allow.
     """
     line, newline, payload = command.partition("\n")
     if not line.strip() or line.split()[0] in (OPENING, "quit"):
@@ -49,11 +53,13 @@ def encode(command: str) -> bytes:
         raise InvalidValue(
             "command", _shown(line), "one line without control characters or bare ';'"
         )
-    if newline and not _is_payload(line, payload):
+    if newline and not _is_payload(line, payload, limits):
         raise InvalidValue("payload of", _shown(line), "after <<, full lines, none of them empty")
     if not newline and line.split()[-1].startswith("<<"):
         raise InvalidValue("command", _shown(line), "a payload after <<")
-    return _checked(command, line)
+    if newline and _has_empty_line(payload):
+        command = f"{line}{_PATTERN}\n{payload}{_PATTERN}"
+    return _checked(command, line, limits.payload_bytes if newline else limits.line_bytes)
 
 
 def _shown(line: str) -> str:
@@ -61,20 +67,24 @@ def _shown(line: str) -> str:
     return " ".join(line.split()[:3])
 
 
-def _is_payload(line: str, payload: str) -> bool:
-    whole = line.endswith(_PAYLOAD) and payload.endswith("\n") and "\n\n" not in "\n" + payload
-    return whole and not _PAYLOAD_CONTROL.search(payload)
+def _has_empty_line(payload: str) -> bool:
+    return "\n\n" in "\n" + payload
 
 
-def _checked(command: str, line: str) -> bytes:
+def _is_payload(line: str, payload: str, limits: Limits) -> bool:
+    ends = f"\n{_PATTERN}\n" not in "\n" + payload if limits.end_pattern else True
+    whole = line.endswith(_PAYLOAD) and payload.endswith("\n") and bool(payload.strip("\n"))
+    empty = _has_empty_line(payload) and not limits.end_pattern
+    return whole and ends and not empty and not _PAYLOAD_CONTROL.search(payload)
+
+
+def _checked(command: str, line: str, limit_bytes: int) -> bytes:
     try:
         data = command.encode() + b"\n"
     except UnicodeEncodeError:
         raise InvalidValue("command", _shown(line), "text that is valid Unicode") from None
-    if len(data) > COMMAND_BYTES:
-        raise InvalidValue(
-            "command", _shown(line), f"at most {COMMAND_BYTES} bytes with its payload"
-        )
+    if len(data) > limit_bytes:
+        raise InvalidValue("command", _shown(line), f"at most {limit_bytes} bytes with its payload")
     return data
 
 
@@ -82,9 +92,9 @@ def _commands(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _encodable(_: object, __: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+def _encodable(it: Exchange, _: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
     for command in value:
-        encode(command)
+        encode(command, it.limits)
 
 
 @define
@@ -94,11 +104,13 @@ class Exchange:
     Write what `to_send` gives, pass whatever arrives to `receive` (in any chunking, ``b""`` at end
     of file), until it is `done` or `ended`.
 
-    opens: the connection is new, so that it must be brought into prompt mode first.
+    opens: the connection is new, so that it must be brought into prompt mode first. limits: what
+    this HAProxy takes.
     """
 
     commands: tuple[str, ...] = field(converter=_commands, validator=_encodable, repr=False)
     opens: bool = True
+    limits: Limits = CAUTIOUS
     ended: bool = field(default=False, init=False)
     _sizes: list[int] = field(factory=list, init=False)
     _replies: list[str] = field(factory=list, init=False)
@@ -126,12 +138,16 @@ class Exchange:
         Empty when nothing is left, or when HAProxy has to answer first.
         """
         chunk = bytearray()
+        if self._waits():
+            return b""
         for data in self._unsent():
             if self._unanswered_bytes and self._unanswered_bytes + len(data) > WINDOW_BYTES:
                 break
             self._sizes.append(len(data))
             self._unanswered_bytes += len(data)
             chunk += data
+            if data.startswith(_WAITS):
+                break
         return bytes(chunk)
 
     def receive(self, data: bytes) -> None:
@@ -165,7 +181,13 @@ class Exchange:
     def _unsent(self) -> Iterator[bytes]:
         for index in range(len(self._sizes), len(self.commands) + self.opens):
             command = self._command(index)
-            yield b"prompt\n" if self.opens and index == 0 else encode(command)
+            yield b"prompt\n" if self.opens and index == 0 else encode(command, self.limits)
+
+    def _waits(self) -> bool:
+        """Whether HAProxy is busy with a command that whatever comes next would interrupt."""
+        last = len(self._sizes) - 1
+        unanswered = len(self._replies) < len(self._sizes)
+        return unanswered and self._command(last).encode().startswith(_WAITS)
 
     def _command(self, index: int) -> str:
         return OPENING if self.opens and index == 0 else self.commands[index - self.opens]

@@ -35,20 +35,42 @@ _VERDICTS = tuple(
             r"Backend deleted\.|No such backend\.",
             r"Backend still has attached streams.*|Only a backend without server can be deleted\.",
         ),
-        (r"prepare map ", r"New version created: \d+", r"(?!)"),
-        (r"del map ", r"|Key not found\.", r"(?!)"),
+        (r"set server \S+ fqdn ", r".* changed its FQDN from .*|no need to change .*", r"(?!)"),
+        (r"set server \S+ ssl ", r"server ssl setting updated\.", r"(?!)"),
+        (r"prepare (map|acl) ", r"New version created: \d+", r"(?!)"),
+        (r"del (map|acl) ", r"|Key not found\.", r"(?!)"),
         (r"new ssl cert ", r"New empty certificate store .*|.* already exists!", r"(?!)"),
         (r"set ssl cert ", r"Transaction (created|updated) for certificate .*!", r"(?!)"),
-        (r"(commit ssl cert|add ssl crt-list) ", r"Success!", r"(?!)"),
-        (r"show ssl crt-list ", r".*", r"(?!)"),
+        (r"new ssl (ca|crl)-file ", r"New (CA|CRL) file created .*|.* already exists!", r"(?!)"),
+        (r"(set|add) ssl (ca|crl)-file ", r"[Tt]ransaction (created|updated) for .*!", r"(?!)"),
+        (r"(commit ssl \S+|add ssl crt-list) ", r"Success!", r"(?!)"),
+        (r"abort ssl ", r"Transaction aborted for .*!|No ongoing transaction!", r"(?!)"),
+        (r"show |get |echo ", r".*", r"(?!)"),
         (r"del ssl crt-list ", r"Entry .* deleted in crtlist .*!", r"(?!)"),
         (
             r"del ssl cert ",
             r"Certificate .* deleted!|.*certificate '.*' doesn't exist!",
             r".* in use, can't be deleted!",
         ),
+        (
+            r"del ssl (ca|crl)-file ",
+            r"(CA|CRL) file .* deleted!|.*file '.*' doesn't exist!",
+            r".* in use, can't be deleted!",
+        ),
+        (r"wait ", r"Done\.", r"Wait delay expired.*"),
     )
 )
+
+
+# In front of messages where a socket has `severity-output number` or `string`.
+_SEVERITY = re.compile(
+    r"^\[([0-7]|emerg|alert|crit|err(or)?|warning|notice|info|debug)\]: ", re.IGNORECASE
+)
+
+
+def message(reply: str) -> str:
+    """*reply* without the severity that a socket may be set to show."""
+    return _SEVERITY.sub("", reply, count=1)
 
 
 def judge(command: str, reply: str) -> Status:
@@ -56,10 +78,8 @@ def judge(command: str, reply: str) -> Status:
 
     Deleting what is already gone is done. Commands that are not in the table succeed in silence.
     """
-    message = reply.strip().rpartition("\n")[2].strip()
+    said = message(reply.strip().rpartition("\n")[2].strip())
     for pattern, done, busy in _VERDICTS:
         if pattern.match(command):
-            return (
-                "done" if done.fullmatch(message) else "busy" if busy.match(message) else "refused"
-            )
-    return "refused" if message else "done"
+            return "done" if done.fullmatch(said) else "busy" if busy.match(said) else "refused"
+    return "refused" if said else "done"

@@ -57,7 +57,10 @@ PURE = {
         f"haproxy.{room}"
         for room in "units capabilities model render ops effects ids keyring plan".split()
     ),
-    *(f"haproxy.{room}" for room in "protocol verdicts tables words observe commands calls".split()),
+    *(
+        f"haproxy.{room}"
+        for room in "protocol verdicts tables words observe commands calls".split()
+    ),
     *(
         f"haproxy_ingress.{room}"
         for room in takewhile("journal".__ne__, ROOMS["haproxy_ingress"])
