@@ -84,7 +84,7 @@ def test_refused_as_a_command(serving: Daemon) -> None:
 
 
 def test_refused_in_a_reload(serving: Daemon, echo: Pods) -> None:
-    """A reload that others wait for goes ahead without it."""
+    """A reload that others wait for goes ahead without it; HAProxy 3.4 needs none."""
     before = serving.served()
     api = [
         service("api"),
@@ -96,5 +96,5 @@ def test_refused_in_a_reload(serving: Daemon, echo: Pods) -> None:
     serving.write("burst.yaml", [*api, poisoned])
     serving.wait_for(lambda: serving.pod("/", "api.test") == POD)
     assert reasons(serving) == {"bad": "Quarantined"}
-    assert serving.served().reloads - before.reloads == 1
+    assert serving.served().reloads - before.reloads == (serving.version() < (3, 4))
     never_live(serving)
