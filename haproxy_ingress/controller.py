@@ -19,7 +19,7 @@ from haproxy.apply import Files, Process, Runtime
 from haproxy.capabilities import Capabilities
 from haproxy.errors import HAProxyError
 from haproxy.plan import Changed
-from haproxy_ingress.diagnostics import Diagnostic, Ref
+from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why
 from haproxy_ingress.driver import Driver, Report, Since
 from haproxy_ingress.journal import Cause, Decision, Journal
 from haproxy_ingress.loader import Finished
@@ -29,6 +29,10 @@ from haproxy_ingress.resources import Resource
 from haproxy_ingress.sources import Change, Source
 from haproxy_ingress.translate import Settings
 
+MAX_SAID_A_ROUND = 100  # findings that one round logs
+MAX_SHOWN = 1_000  # findings that the status lists
+
+_OTHERS = Ref("other", "", "objects")
 _TICK_S = 1.0  # how often it is looked whether HAProxy still lives
 _DEAD_S = 30.0  # a loop that has been silent for so long is not alive
 _ANSWER_S = 5.0
@@ -136,13 +140,16 @@ class Controller:
         return asked.answer.result(_ANSWER_S)
 
     def _status(self) -> dict[str, Any]:
+        found = tuple(self._pipeline.diagnostics())
+        shown = found[:MAX_SHOWN]
         return {
             "ready": not self.not_ready(),
             "haproxy_version": str(self.can),
             "worker_pid": self._driver.pid,
             "loading": self._driver.loader.loading or "",
             "quarantined": [str(ref) for ref in self._pipeline.quarantined],
-            "diagnostics": [one.to_json() for one in self._pipeline.diagnostics()],
+            "diagnostics": [one.to_json() for one in shown],
+            "diagnostics_left_out": len(found) - len(shown),
         }
 
     def _wait(self) -> Iterator[_Event]:
@@ -182,10 +189,16 @@ class Controller:
         while self._synced and not self._stopping:
             changed, self._changed = self._changed, Changed()
             self._driver.round(self._pipeline.config, changed, self._since)
-            for diagnostic in self._pipeline.news():
-                self.on_diagnostic(diagnostic)
+            self._tell(self._pipeline.news())
             if not self._changed:  # a refusal changes what is desired: once more, at once
                 return
+
+    def _tell(self, news: tuple[Diagnostic, ...]) -> None:
+        for diagnostic in news[:MAX_SAID_A_ROUND]:
+            self.on_diagnostic(diagnostic)
+        if (more := len(news) - MAX_SAID_A_ROUND) > 0:
+            said = f"{more} more findings, which /api/v1/status lists"
+            self.on_diagnostic(Diagnostic(_OTHERS, Why.INVALID, "", said, Level.WARNING))
 
     def _report(self, report: Report) -> None:
         """Keep a decision, and take out of service what HAProxy refused."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import evolve, frozen
+
+MAX_PER_OBJECT = 20
 
 
 @frozen(order=True)
@@ -71,3 +73,11 @@ class Diagnostic:
     def __str__(self) -> str:
         where = f"{self.ref}: {self.field}" if self.field else str(self.ref)
         return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+def bounded(found: tuple[Diagnostic, ...], most: int = MAX_PER_OBJECT) -> tuple[Diagnostic, ...]:
+    """The first of them, and how many more there are: a person mends the first ones first."""
+    if len(found) <= most:
+        return found
+    more = f"and {len(found) - most} more findings"
+    return (*found[:most], evolve(found[most], field="", message=more, hint=""))

@@ -193,8 +193,8 @@ def _judged(change: Change) -> Change:
     return evolve(change, resource=None, diagnostics=(*change.diagnostics, *found), keep=True)
 
 
+def _renewed(good: Fragment, now: Fragment) -> Fragment:
     """*good* with its Services, as far as *now* knows them, and its certificates, as they are."""
-    """*good* with its Services, as far as *now* knows them, and its certificates as they are now."""
     needs = {need.name: need for need in now.needs}
     kept = tuple(needs.get(need.name, need) for need in good.needs)
     return evolve(good, needs=kept, security=now.security, diagnostics=now.diagnostics)

@@ -185,6 +185,11 @@ class Node:
         if len(self._values) > MAX_ITEMS:
             self._note("", f"{len(self._values)} keys are not allowed", f"at most {MAX_ITEMS}")
             return {}
+        if sum(len(value) for value in self._values.values() if isinstance(value, str)) > (
+            MAX_ANNOTATION_BYTES
+        ):
+            self._note("", "is too large", f"at most {MAX_ANNOTATION_BYTES} bytes together")
+            return {}
         return {
             self._text("", key, MAX_KEY_BYTES): self._text(
                 f"[{shown(key)}]", value, MAX_ANNOTATION_BYTES, prose=True

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, evolve, field, frozen
 
-from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why
+from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why, bounded
 from haproxy_ingress.parsing import Parsed, expand, parse
 from haproxy_ingress.resources import Resource
 
@@ -54,7 +54,7 @@ def content(path: str, found: Iterable[object]) -> Content:
             elif objects.setdefault(parsed.ref, parsed) is not parsed:
                 said = f"{parsed.ref} stands above already, which is the one that counts"
                 wrong.append(_conflict(path, f"document {number}", said))
-    return Content(objects, tuple(wrong))
+    return Content(objects, bounded(tuple(wrong)))
 
 
 def unreadable(path: str, problem: str, before: Content | None) -> Content:
@@ -131,7 +131,7 @@ class Catalogue:
             for ref in held.objects
             if (winner := min(self._holders[ref])) != path
         )
-        wrong = (*held.diagnostics, *lost)
+        wrong = bounded((*held.diagnostics, *lost))
         return State(None, wrong, keep=True) if wrong else _GONE
 
 

@@ -228,6 +228,7 @@ class TestReadiness:
             "loading": "",
             "quarantined": [],
             "diagnostics": [],
+            "diagnostics_left_out": 0,
         }
 
 
