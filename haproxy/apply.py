@@ -16,6 +16,7 @@ from haproxy.errors import ConfigRefused, HAProxyError, InvalidValue
 from haproxy.model import Config, Origin
 from haproxy.ops import Batch, Op, Plan, Step
 from haproxy.render import Rendered, Renderer
+from haproxy.tables import Identity
 
 
 class Runtime(Protocol):
@@ -37,10 +38,14 @@ class Runtime(Protocol):
         ...
 
     def read(self, known: Config, pid: int) -> Config:
-        """*known* with the servers and the rows that worker *pid* really has.
+        """*known* as far as worker *pid* really has it, with its servers and its rows.
 
         Raises as `run`, and `UnreadableReply`.
         """
+        ...
+
+    def identity(self) -> Identity:
+        """Who answers now. Raises as `pid`, and `UnreadableReply`."""
         ...
 
 
@@ -59,6 +64,14 @@ class Files(Protocol):
         """Back to the files before the last `publish`; for a reload that failed."""
         ...
 
+    def tidy(self) -> None:
+        """Remove what was published before, such as keys; nobody loads it any more."""
+        ...
+
+    def current(self, name: str) -> bytes:
+        """The file *name* of those that are live. Raises `FilesFailed`, also when none is."""
+        ...
+
 
 class Process(Protocol):
     """The HAProxy that is run."""
@@ -67,6 +80,13 @@ class Process(Protocol):
         """Start it on the published files, or take over one that already runs there.
 
         Returns the worker's pid once it serves. Raises `ProcessFailed`, `ConfigRefused`.
+        """
+        ...
+
+    def adopt(self) -> int | None:
+        """Take over one that already runs there as it is: the worker's pid, None without any.
+
+        Raises `ProcessFailed`.
         """
         ...
 
@@ -120,24 +140,31 @@ class Loaded:
 
     running: what the new worker *pid* runs; None when it was refused or failed, for `error`.
     refused: who asked for the lines that HAProxy refused, with its words.
+    description: what the worker says of itself.
     """
 
     running: Config | None = None
     pid: int = 0
     error: HAProxyError | None = None
     refused: tuple[tuple[Origin, str], ...] = ()
+    description: str = ""
 
 
 def load(
-    config: Config, renderer: Renderer, files: Files, take_over: Callable[[], int] | None
+    config: Config,
+    renderer: Renderer,
+    files: Files,
+    take_over: Callable[[], int] | None,
+    description: str = "",
 ) -> Loaded:
     """Publish *config* and have it loaded by *take_over* (`Process.start` or `Process.reload`).
 
-    Without *take_over* the files are only published, for the next start. Servers need ids.
+    Without *take_over* the files are only published, for the next start; *description* is then
+    that of the worker that runs. Servers need ids.
     Never raises a `HAProxyError`; whatever fails, the files on disk are those that served before.
     """
     try:
-        rendered = renderer.render(config)
+        rendered = renderer.render(config, description)
     except InvalidValue as error:
         return Loaded(error=error, refused=_asked_for(config, error))
     try:
@@ -145,7 +172,8 @@ def load(
     except HAProxyError as error:
         return Loaded(error=error, refused=_blamed(rendered, error))
     try:
-        return Loaded(loaded(config), take_over() if take_over else 0)
+        pid = take_over() if take_over else 0
+        return Loaded(loaded(config), pid, description=rendered.description)
     except HAProxyError as error:
         try:
             files.rollback()

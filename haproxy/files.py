@@ -129,6 +129,20 @@ class StateDirectory:
             raise
         self._prune()
 
+    def tidy(self) -> None:
+        """Remove what nobody can be loading any more: old generations, and what is not in use.
+
+        For `RETIRED_S` after a `publish`. Then there is nothing left to roll back to.
+        """
+        live = self._live()
+        if live is None:
+            return
+        for name in self._retired:
+            with suppress(OSError):
+                (live / name).unlink(missing_ok=True)
+        self._retired, self._previous = {}, None
+        self._prune()
+
     def rollback(self) -> None:
         """Back to the files before the last `publish`. Raises `FilesFailed`, also without any."""
         if self._previous is None:
@@ -137,6 +151,12 @@ class StateDirectory:
             _point(self.layout.current, self._previous.name)
         self._previous = None
         self._prune()
+
+    def current(self, name: str) -> bytes:
+        """The live file *name*. Raises `FilesFailed`, also when there is none."""
+        path = self.layout.current / name
+        with _failing(path):
+            return path.read_bytes()
 
     def _adopt(self) -> None:
         """What an earlier owner left: keep the live generation and the one before."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from haproxy.capabilities import Capabilities
 from haproxy.commands import conversation
-from haproxy.errors import DeadlineExceeded, Interrupted, ProcessChanged, UnreadableReply
+from haproxy.errors import DeadlineExceeded, Interrupted, ProcessChanged
 from haproxy.model import Config
 from haproxy.observe import Seen, observed
 from haproxy.ops import Batch, DelServer, Op, Result, SetAddress
 from haproxy.runtime import DEADLINE_S, Deadline, Session, dial
 from haproxy.tables import (
+    Identity,
     ServerState,
+    backend_names,
     certificate_names,
     crt_list_lines,
     fingerprint,
@@ -28,6 +30,7 @@ from haproxy.tables import (
 
 _READ_BACK_S = 0.005  # 10,000 new addresses were all visible within 10 ms
 _READINGS = 20
+_MISSING = ("Unknown map", "didn't find", "crt-list", "Can't")
 _PART = 200  # commands; on a busy machine each may take some 10 ms
 
 
@@ -36,8 +39,8 @@ class LiveRuntime:
     """The `Runtime` of `haproxy.apply` over a socket.
 
     address: as for `RuntimeClient`. can: what this HAProxy can do; by default it is asked with
-    every batch. deadline_s: how long it may take to ask which worker it is, to carry out a part
-    of a batch (200 commands), and to read back.
+    every batch. deadline_s: how long a part of a batch (200 commands) or of what is read back may
+    take. look_s: how long it may take to ask which worker it is.
 
     Every batch has connections of its own, for a new one always reaches the worker that listens
     now, while an old one goes on reaching a worker that has been replaced.
@@ -46,16 +49,17 @@ class LiveRuntime:
     address: str
     can: Capabilities | None = None
     deadline_s: float = DEADLINE_S
+    look_s: float = DEADLINE_S
 
     def pid(self) -> int:
-        return self._pid(Deadline.after(self.deadline_s))
+        return self._pid(self._soon())
 
     def run(self, ops: Sequence[Op], pid: int) -> Batch:
         """See `haproxy.apply.Runtime`.
 
         An operation with a value that no command can carry is refused; nothing of it is sent.
         """
-        deadline = Deadline.after(self.deadline_s)
+        deadline = self._soon()
         with self._session(deadline) as session:
             process = info(session.execute(("show info",), deadline)[0])
             _expect(pid, process.pid)
@@ -67,10 +71,20 @@ class LiveRuntime:
 
     def read(self, known: Config, pid: int) -> Config:
         """See `haproxy.apply.Runtime`. Its cost grows with what there is."""
-        deadline = Deadline.after(self.deadline_s)
+        deadline = self._soon()
         with self._session(deadline) as session:
             _expect(pid, info(session.execute(("show info",), deadline)[0]).pid)
-            return observed(known, _seen(session, known, deadline))
+            return observed(*_seen(_Reader(session, self.deadline_s), known))
+
+    def identity(self) -> Identity:
+        deadline = self._soon()
+        with self._session(deadline) as session:
+            text, backends = session.execute(("show info", "show backend"), deadline)
+        said = info(text)
+        return Identity(said.pid, said.version, said.description, backend_names(backends))
+
+    def _soon(self) -> Deadline:
+        return Deadline.after(min(self.look_s, self.deadline_s))
 
     def _pid(self, deadline: Deadline) -> int:
         with self._session(deadline) as session:
@@ -85,21 +99,41 @@ class LiveRuntime:
             session.close()
 
 
-def _seen(session: Session, known: Config, deadline: Deadline) -> Seen:
-    maps, lists = tuple(known.maps), tuple(known.crt_lists)
-    show = [f"show map {name}" for name in maps] + [f"show ssl crt-list {name}" for name in lists]
-    commands = ("show servers state", "show ssl cert", *show)
-    servers, certificates, *tables = session.execute(commands, deadline)
-    for command, text in zip(show, tables, strict=True):
-        if text.startswith(("Unknown map", "didn't find", "crt-list")):
-            raise UnreadableReply(command, text.strip())
-    names = certificate_names(certificates) if lists else ()
-    shown = session.execute(tuple(f"show ssl cert {name}" for name in names), deadline)
-    return Seen(
-        servers_state(servers),
-        {name: map_rows(text) for name, text in zip(maps, tables, strict=False)},
-        {name: fingerprint(text) for name, text in zip(names, shown, strict=True)},
-        {name: crt_list_lines(t) for name, t in zip(lists, tables[len(maps) :], strict=True)},
+@frozen
+class _Reader:
+    """Asks for one table after the other, so that a hung HAProxy is noticed at once."""
+
+    session: Session
+    deadline_s: float
+
+    def __call__(self, command: str) -> str:
+        return self.session.execute((command,), Deadline.after(self.deadline_s))[0]
+
+    def tables(self, show: str, names: Iterable[str]) -> dict[str, str]:
+        """Those that are there, by name."""
+        found = ((name, self(f"{show} {name}")) for name in names)
+        return {name: text for name, text in found if not text.startswith(_MISSING)}
+
+
+def _seen(ask: _Reader, known: Config) -> tuple[Config, Seen]:
+    """*known* without what this worker does not have at all, and what it has."""
+    backends = backend_names(ask("show backend"))
+    servers = servers_state(ask("show servers state"))
+    maps = ask.tables("show map", known.maps)
+    lists = ask.tables("show ssl crt-list", known.crt_lists)
+    names = certificate_names(ask("show ssl cert")) if known.crt_lists else ()
+    shown = ask.tables("show ssl cert", names)
+    there = evolve(
+        known,
+        backends={name: one for name, one in known.backends.items() if name in backends},
+        maps={name: known.maps[name] for name in maps},
+        crt_lists={name: known.crt_lists[name] for name in lists},
+    )
+    return there, Seen(
+        servers,
+        {name: map_rows(text) for name, text in maps.items()},
+        {name: fingerprint(text) for name, text in shown.items()},
+        {name: crt_list_lines(text) for name, text in lists.items()},
     )
 
 

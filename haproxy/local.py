@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import IO, cast
@@ -129,13 +129,10 @@ class LocalProcess:
         Raises `ConfigRefused`, or `ProcessFailed`: no program, a port in use, not in time.
         """
         deadline = Deadline.after(self.start_s)
-        found = self._left_behind(deadline)
-        if found:
-            if found != self.master_pid:
-                self._forget()
-                self._handle = Handle.of(found)
+        if self._take(self._left_behind(deadline)):
             return self.reload()
         self._forget()
+        _end_orphans(self.layout)
         self._spawn()
         try:
             return wait_for(
@@ -146,6 +143,18 @@ class LocalProcess:
             )
         except ProcessFailed as error:
             raise self._not_started(error) from None
+
+    def adopt(self) -> int | None:
+        """Take over a HAProxy that a dead daemon left here, as it is: its worker's pid, or None.
+
+        Raises `ProcessFailed` when it does not answer in time.
+        """
+        deadline = Deadline.after(self.start_s)
+        if not self._take(self._left_behind(deadline)):
+            return None
+        return wait_for(
+            lambda: self._master.serving(deadline), deadline, self.alive, "HAProxy does not serve"
+        )
 
     def reload(self) -> int:
         """Load the published files. Returns the new worker's pid once it serves.
@@ -192,6 +201,12 @@ class LocalProcess:
                 return None
 
         return wait_for(found, deadline, lambda: True, "the HAProxy that runs there did not answer")
+
+    def _take(self, master: int) -> bool:
+        if master and master != self.master_pid:
+            self._forget()
+            self._handle = Handle.of(master)
+        return master > 0
 
     def _spawn(self) -> None:
         child = self.binary.spawn(self.layout)
@@ -247,7 +262,27 @@ def _pid_of_master(layout: Layout) -> int:
     """From the pid file, if that process is a HAProxy of this directory; else 0."""
     try:
         pid = int(layout.pid_file.read_text().split()[0])
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError, IndexError):
         return 0
-    return pid if f"{layout.master_socket},mode,600".encode() in arguments else 0
+    return pid if _belongs(layout, pid) else 0
+
+
+def _belongs(layout: Layout, pid: int) -> bool:
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{layout.master_socket},mode,600".encode() in arguments
+
+
+def _end_orphans(layout: Layout) -> None:
+    """Kill the workers whose master is gone.
+
+    They end by themselves, unless they are stopped or hang: then they would hold the port beside
+    the new ones (SO_REUSEPORT), and clients would reach them.
+    """
+    for pid in (int(path.name) for path in Path("/proc").glob("[0-9]*")):
+        if _belongs(layout, pid):
+            with suppress(ProcessFailed), closing(Handle.of(pid)) as orphan:
+                if _belongs(layout, pid):  # the descriptor is of the same process, not a later one
+                    orphan.kill()

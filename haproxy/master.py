@@ -141,13 +141,16 @@ class Master:
         return processes(ask(self.address, "show proc", min(_ASK_S, deadline.left_s)))
 
     def serving(self, deadline: Deadline) -> int | None:
-        """The pid of the newest worker if it answers on its socket; None when not (yet)."""
+        """The pid of the newest worker if it answers on its socket; None when not (yet).
+
+        After a reload that failed, that is the one before it.
+        """
         try:
-            workers = self.processes(deadline).workers
+            now = self.processes(deadline)
             pid = _pid(ask(self.runtime, "show info", min(_ASK_S, deadline.left_s)))
         except _SILENT:
             return None
-        return pid if pid in workers else None
+        return pid if pid in (now.all_workers if now.failed else now.workers) else None
 
     def reload(self, deadline: Deadline, alive: Callable[[], bool]) -> tuple[int | None, str]:
         """Load the configuration again.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from operator import itemgetter
 
-from attrs import field, frozen, mutable
+from attrs import evolve, field, frozen, mutable
 
 from haproxy.errors import InvalidValue
 from haproxy.model import (
@@ -31,6 +31,7 @@ from haproxy.model import (
     Server,
     State,
 )
+from haproxy.outline import outline
 from haproxy.units import time
 
 CONFIG_FILE = "haproxy.cfg"
@@ -69,6 +70,7 @@ class Rendered:
     """The files, by path relative to the configuration, and whose each line is."""
 
     files: Mapping[str, bytes] = field(repr=False)
+    description: str
     _blocks: tuple[Block, ...] = field(repr=False)
     _maps: Mapping[str, Map] = field(repr=False)
     _certificates: Mapping[str, Certificate] = field(repr=False)
@@ -107,8 +109,12 @@ class Renderer:
     _memo: dict[str, tuple[Backend, Block]] = field(factory=dict, init=False)
     _maps: dict[str, tuple[Map, bytes]] = field(factory=dict, init=False)
 
-    def render(self, config: Config) -> Rendered:
-        """The files of *config*. Raises `InvalidValue` for a map row that no file can hold."""
+    def render(self, config: Config, description: str = "") -> Rendered:
+        """The files of *config*. Raises `InvalidValue` for a map row that no file can hold.
+
+        description: what HAProxy says of itself once it has loaded them, by default the name of
+        the structure; files that only follow what runs keep the name of what was loaded.
+        """
         memo = {
             name: known
             if (known := self._memo.get(name)) and known[0] is backend
@@ -117,6 +123,8 @@ class Renderer:
         }
         self._memo = memo
         blocks = (*_structure(config), *(block for _, block in memo.values()))
+        description = description or outline("".join(block.text for block in blocks)).name
+        blocks = _described(blocks, description)
         files = {CONFIG_FILE: "".join(block.text for block in blocks).encode()}
         self._maps = {
             name: kept
@@ -127,7 +135,7 @@ class Renderer:
         files |= {name: text for name, (_, text) in self._maps.items()}
         files |= {name: one.pem.encode() for name, one in sorted(config.certificates.items())}
         files |= {name: crt_list_file(one) for name, one in sorted(config.crt_lists.items())}
-        return Rendered(files, blocks, config.maps, config.certificates)
+        return Rendered(files, description, blocks, config.maps, config.certificates)
 
 
 def render(config: Config) -> Rendered:
@@ -172,6 +180,13 @@ def map_rows(of: Map) -> Iterator[str]:
 def _in_order(of: Map) -> list[tuple[str, Row]]:
     """The rows as the file has them: the same whatever order they came in, unless it counts."""
     return list(of.rows.items()) if of.ordered else sorted(of.rows.items(), key=itemgetter(0))
+
+
+def _described(blocks: tuple[Block, ...], description: str) -> tuple[Block, ...]:
+    """*blocks*, of which the first is ``global``, with a ``description`` in there."""
+    head, _, rest = blocks[0].text.partition("\n")
+    first = evolve(blocks[0], text=f"{head}\n  description {quote(description)}\n{rest}")
+    return (first, *blocks[1:])
 
 
 def _structure(config: Config) -> Iterator[Block]:

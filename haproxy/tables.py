@@ -36,6 +36,19 @@ class Info:
 
 
 @frozen
+class Identity:
+    """A worker by its own word: what it is, what it loaded, and the backends that it has.
+
+    description: the name of the structure, see `haproxy.outline`.
+    """
+
+    pid: int
+    version: str
+    description: str = ""
+    backends: frozenset[str] = frozenset()
+
+
+@frozen
 class ServerState:
     """One server, as it runs.
 
@@ -87,6 +100,11 @@ def info(text: str) -> Info:
         description=fields.get("description", ""),
         fields=fields,
     )
+
+
+def backend_names(text: str) -> frozenset[str]:
+    """Read the answer to ``show backend``: a comment, then one name a line."""
+    return frozenset(line for line in text.split("\n") if line and not line.startswith("#"))
 
 
 def servers_state(text: str) -> tuple[ServerState, ...]:

@@ -16,10 +16,10 @@ from haproxy.commands import lines
 from haproxy.effects import after
 from haproxy.errors import (
     ConfigRefused,
+    FilesFailed,
     InvalidValue,
     ProcessChanged,
     Unreachable,
-    UnreadableReply,
 )
 from haproxy.model import Backend, Certificate, Config, CrtList, Map, Row, Served, Server, State
 from haproxy.ops import (
@@ -40,8 +40,10 @@ from haproxy.ops import (
     SetCertificate,
     SetRow,
 )
+from haproxy.outline import outline
 from haproxy.protocol import name_of
 from haproxy.render import CONFIG_FILE
+from haproxy.tables import Identity
 from haproxy.verdicts import Status
 
 
@@ -53,7 +55,7 @@ class FakeHAProxy:
 
     refuse: says, for the bytes of ``haproxy.cfg`` and maps or for an operation, why it is refused;
     empty when it is not. busy: servers, as ``backend/name``, that still have connections.
-    log: what it was told, in order.
+    log: what it was told, in order. version: which HAProxy it claims to be.
     """
 
     refuse: Callable[[Mapping[str, bytes] | Op], str] = lambda _: ""
@@ -63,6 +65,8 @@ class FakeHAProxy:
     reloads: int = 0
     published: Mapping[str, bytes] = field(factory=dict, repr=False)
     log: list[str] = field(factory=list)
+    version: str = "2.6.12"
+    description: str = ""
     _before: Mapping[str, bytes] = field(factory=dict, init=False, repr=False)
     _last: int = field(default=0, init=False)  # worker; no two have the same pid
 
@@ -75,6 +79,17 @@ class FakeHAProxy:
     def rollback(self) -> None:
         self.published = self._before
         self.log.append("rollback")
+
+    def tidy(self) -> None:
+        self._before = self.published
+
+    def current(self, name: str) -> bytes:
+        if name not in self.published:
+            raise FilesFailed(name, "no such file")
+        return self.published[name]
+
+    def adopt(self) -> int | None:
+        return self.worker or None
 
     def start(self) -> int:
         self.log.append("start")
@@ -97,6 +112,10 @@ class FakeHAProxy:
             raise Unreachable("fake", "nobody listens")
         return self.worker
 
+    def identity(self) -> Identity:
+        names = frozenset(self.config.backends)
+        return Identity(self.pid(), self.version, self.description, names)
+
     def run(self, ops: Sequence[Op], pid: int) -> Batch:
         if self.pid() != pid:
             raise ProcessChanged(pid, self.worker)
@@ -106,14 +125,14 @@ class FakeHAProxy:
     def read(self, known: Config, pid: int) -> Config:
         if self.pid() != pid:
             raise ProcessChanged(pid, self.worker)
-        if missing := known.maps.keys() - self.config.maps.keys():
-            raise UnreadableReply(f"show map {min(missing)}", "this HAProxy has no such map")
         servers = {name: one.servers for name, one in self.config.backends.items()}
         rows = {name: one.rows for name, one in self.config.maps.items()}
         return evolve(
             known,
-            backends={n: evolve(b, servers=servers.get(n, {})) for n, b in known.backends.items()},
-            maps={n: evolve(m, rows=rows[n]) for n, m in known.maps.items()},
+            backends={
+                n: evolve(b, servers=servers[n]) for n, b in known.backends.items() if n in servers
+            },
+            maps={n: evolve(m, rows=rows[n]) for n, m in known.maps.items() if n in rows},
             certificates=self.config.certificates,
             crt_lists=self.config.crt_lists,
         )
@@ -121,6 +140,7 @@ class FakeHAProxy:
     def _fork(self) -> int:
         self._last = self.worker = max(self._last, self.worker) + 1
         self.config = _loaded(self.published)
+        self.description = outline(self.published.get(CONFIG_FILE, b"").decode()).description
         return self.worker
 
     def _one(self, op: Op) -> Result:

@@ -33,7 +33,7 @@ MAX_SAID_A_ROUND = 100  # findings that one round logs
 MAX_SHOWN = 1_000  # findings that the status lists
 
 _OTHERS = Ref("other", "", "objects")
-_TICK_S = 1.0  # how often it is looked whether HAProxy still lives
+_TICK_S = 0.1  # how often it is looked whether HAProxy still lives
 _DEAD_S = 30.0  # a loop that has been silent for so long is not alive
 _ANSWER_S = 5.0
 
@@ -131,7 +131,10 @@ class Controller:
         """Why not, or empty: HAProxy serves what the source had when it was first complete."""
         if not self._synced:
             return "the source has not delivered everything yet"
-        return "" if self._driver.running else "HAProxy does not serve yet"
+        if not self._driver.running:
+            return "HAProxy does not serve yet"
+        silent = self._driver.silent
+        return f"HAProxy does not answer: {silent}" if silent else ""
 
     def status(self) -> dict[str, Any]:
         """What runs and what is wrong, as JSON. Raises `TimeoutError` when the loop is stuck."""

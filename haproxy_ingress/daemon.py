@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 
 from haproxy.apply import Process
 from haproxy.capabilities import Capabilities
-from haproxy.errors import HAProxyError, InvalidValue
+from haproxy.errors import FilesFailed, HAProxyError, InvalidValue
 from haproxy.files import Layout, StateDirectory
 from haproxy.live import LiveRuntime
 from haproxy.local import Binary, LocalProcess
@@ -30,10 +30,13 @@ from haproxy_ingress.journal import Decision
 from haproxy_ingress.options import Options
 from haproxy_ingress.selfsigned import self_signed
 from haproxy_ingress.sources.manifests import ManifestsSource
+from haproxy_ingress.tls import DEFAULT_CERTIFICATE
 from haproxy_ingress.translate import Settings
 
 GRACE_S = 25.0  # Kubernetes kills a pod after 30 s
 HURRIED_S = 1.0
+BATCH_S = 1.0  # the loop waits for it, and who asks the loop
+LOOK_S = 0.5
 
 _SWITCH_S = 0.0005  # a change must not wait for a load that renders beside it
 
@@ -109,10 +112,10 @@ def _controller(
 ) -> Controller:
     return Controller(
         ManifestsSource(options.manifests),
-        settings(options, str(layout.runtime_socket)),
+        settings(options, str(layout.runtime_socket), _default_certificate(files)),
         files=files,
         process=process,
-        runtime=LiveRuntime(str(layout.runtime_socket), can),
+        runtime=LiveRuntime(str(layout.runtime_socket), can, BATCH_S, LOOK_S),
         can=can,
         reload_interval_s=options.reload_interval_ms / 1e3,
         on_decision=Settled(logs.decided),
@@ -144,8 +147,16 @@ class Settled:
         self.decided(decision)
 
 
-def settings(options: Options, runtime_socket: str) -> Settings:
-    """What *options* say about translation."""
+def _default_certificate(files: StateDirectory) -> bytes:
+    """The one that serves already: another would be a change."""
+    try:
+        return files.current(DEFAULT_CERTIFICATE)
+    except FilesFailed:
+        return b""
+
+
+def settings(options: Options, runtime_socket: str, certificate: bytes = b"") -> Settings:
+    """What *options* say about translation. certificate: what served by default before."""
     return Settings(
         ingress_class=options.ingress_class,
         controller_name=options.controller_name,
@@ -155,7 +166,7 @@ def settings(options: Options, runtime_socket: str) -> Settings:
         http_port=options.http_port,
         https_port=options.https_port,
         public_https_port=options.public_https_port,
-        default_certificate=self_signed(time()) if options.https_port else None,
+        default_certificate=self_signed(time(), certificate) if options.https_port else None,
         default_tls_secret=options.default_tls_secret,
         nameservers=options.nameservers,
         trusted_proxies=options.trusted_proxies,

@@ -13,11 +13,19 @@ from itertools import islice
 from math import inf
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from haproxy.apply import Files, Outcome, Process, Runtime, apply
 from haproxy.capabilities import Capabilities
-from haproxy.errors import CommandRejected, HAProxyError, ProcessChanged
+from haproxy.errors import (
+    CommandRejected,
+    DeadlineExceeded,
+    HAProxyError,
+    Interrupted,
+    ProcessChanged,
+    Unreachable,
+)
+from haproxy.files import RETIRED_S
 from haproxy.model import Config, Origin
 from haproxy.ops import (
     AddServed,
@@ -34,13 +42,14 @@ from haproxy.ops import (
 )
 from haproxy.plan import Changed, plan
 from haproxy_ingress import journal
-from haproxy_ingress.loader import Finished, Loader
+from haproxy_ingress.loader import Finished, Kind, Loader
 
 _BUSY_S = 0.1  # how soon a server with connections is tried again, doubled each time
 _LAST_BUSY_S = 5.0
 _READ_BACK_S = 0.2
 _PUBLISH_S = 1.0  # how long after an operation the files on disk follow
 _NO_CERTIFICATE = re.compile("certificate .* (does not exist|is empty)!")
+_LOOK_S = 0.5  # how often it is asked whether the worker is still there, when nothing else is
 _SHOWN = 50  # reasons in a report; a burst has thousands of the same kind
 
 
@@ -84,7 +93,8 @@ class Driver:
     """Brings a HAProxy to what it should run, round by round, and reports what it did.
 
     interval_s: at most one reload in so long. clock: monotonic, in seconds. finished: gets the
-    end of a load from its thread; it has to come back through `take`.
+    end of a load from its thread; it has to come back through `take`. silent: why HAProxy does not
+    answer, empty while it does.
     """
 
     files: Files
@@ -97,6 +107,7 @@ class Driver:
     report: Callable[[Report], None]
     running: Config | None = field(default=None, init=False)
     pid: int = field(default=0, init=False)
+    silent: str = field(default="", init=False)
     loader: Loader = field(init=False)
     _known: bool = field(default=True, init=False)  # whether `running` is what really runs
     _changed: Changed | None = field(factory=Changed, init=False)  # None: anything may differ
@@ -110,9 +121,13 @@ class Driver:
     _refused: frozenset[str] = field(factory=frozenset, init=False)
     _retry_at_s: float = field(default=inf, init=False)
     _publish_at_s: float = field(default=inf, init=False)
+    _tidy_at_s: float = field(default=inf, init=False)
+    _look_at_s: float = field(default=0.0, init=False)
+    _news: tuple[str, ...] = field(default=(), init=False)  # of HAProxy, for the next report
 
     def __attrs_post_init__(self) -> None:
-        self.loader = Loader(self.files, self.process, self.interval_s, self.clock, self.finished)
+        parts = self.files, self.process, self.runtime, self.can
+        self.loader = Loader(*parts, self.interval_s, self.clock, self.finished)
 
     def round(self, desired: Config, changed: Changed, since: Since) -> None:
         """Do what can be done now. changed: where *desired* differs from the last round's."""
@@ -123,6 +138,8 @@ class Driver:
         if self.running is None or not (self.loader.loading or self.process.alive()):
             self._start(desired, now_s)
             return
+        if now_s >= self._look_at_s:
+            self._look(now_s)
         running = self.running if self._known else self._read_back(self.running, now_s)
         if running is None:
             return
@@ -131,6 +148,9 @@ class Driver:
             running = self._advance(desired, running, now_s)
         if self._known and not self.loader.loading:
             self._load(desired, running, now_s)
+        if now_s >= self._tidy_at_s and not self.loader.loading:
+            self._tidy_at_s = inf
+            self.loader.tidy()
 
     def take(self, done: Finished) -> None:
         """The end of a load."""
@@ -140,12 +160,19 @@ class Driver:
             self.running, self.pid = loaded.running, loaded.pid
             self._known, self._changed, self._waiting = True, None, Changed()
             self._busy, self._busy_s, self._retry_at_s = Changed(), _BUSY_S, inf
+            self.silent = ""
         if loaded.error and done.kind == "reload":
             self._wanted += done.reasons
             self._wanted_since.take(self._copy(self._loading_since))
+        if not loaded.error:
+            self._tidy_at_s = done.ended_s + RETIRED_S
         if loaded.error and done.kind == "publish":
             self._publish_at_s = done.ended_s
-        if done.kind != "publish" or loaded.error:
+        if done.kind == "adopt" and not loaded.error:
+            # Told with the first plan: nothing of what is desired was judged by HAProxy yet.
+            self._news = (f"worker {loaded.pid} taken over",)
+            self._since.take(self._loading_since)
+        elif done.kind != "publish" or loaded.error:
             self._tell_loaded(done)
 
     @property
@@ -157,16 +184,44 @@ class Driver:
         """When the next round is due, by the clock, if nothing happens before."""
         if self.loader.loading:
             return self._retry_at_s if self._known else inf
-        reload_s = self.loader.due_s if self._wanted or self.running is None else inf
+        reload_s = self.loader.due_s if self._wanted else inf
+        if self.running is None:
+            reload_s = self.loader.start_due_s
         # A reload that is wanted brings the files along.
         publish_s = inf if self._wanted else max(self._publish_at_s, self.loader.publish_due_s)
-        return min(self._retry_at_s, reload_s, publish_s)
+        return min(self._retry_at_s, reload_s, publish_s, self._tidy_at_s)
 
     def _start(self, desired: Config, now_s: float) -> None:
         self._retry_at_s = self._publish_at_s = inf  # there is nobody to try it with
-        if not self.loader.loading and now_s >= self.loader.due_s:
+        if self.running is not None:
+            self.silent = "it ended"
+        if not self.loader.loading and now_s >= self.loader.start_due_s:
             self._loading_since.take(self._since)
-            self.loader.begin("start", desired, self.running or Config())
+            kind: Kind = "adopt" if self.running is None else "start"
+            self.loader.begin(kind, desired, self.running or Config())
+
+    def _look(self, now_s: float) -> None:
+        """Whether the worker that we know still answers."""
+        self._look_at_s = now_s + _LOOK_S
+        if not self._known or self.loader.loading not in (None, "publish"):
+            return
+        try:
+            found = self.runtime.pid()
+        except HAProxyError as problem:
+            self._lose(problem)
+            now_s = self.clock()
+            self.report(
+                Report("none", (), now_s, now_s, now_s, now_s, ("no answer",), error=problem)
+            )
+            return
+        if found != self.pid:
+            self._known, self._retry_at_s = False, now_s
+
+    def _lose(self, problem: HAProxyError) -> None:
+        """From now on it is not known what runs."""
+        self._known, self._retry_at_s = False, self.clock()
+        if isinstance(problem, DeadlineExceeded | Interrupted | Unreachable):
+            self.silent = str(problem)
 
     def _advance(self, desired: Config, running: Config, now_s: float) -> Config:
         """Plan, and carry out what needs no reload. Returns what runs then."""
@@ -182,7 +237,8 @@ class Driver:
                 self.running = running = outcome.running
                 self._settle(outcome, planned_s)
             except HAProxyError as problem:
-                self._known, self._retry_at_s, error = False, now_s, problem
+                self._lose(problem)
+                error = problem
                 if isinstance(problem, ProcessChanged) and self.loader.loading:
                     return running  # taken over just now; the load's end is on its way to us
         news = tuple(reason for reason in found.reload if reason not in self._wanted)
@@ -192,8 +248,10 @@ class Driver:
             self._wanted_since.take(self._copy(self._since))
         since, self._since = self._since, Since()
         asked = since.causes and (found.steps or not news)
-        if asked or error or not all(isinstance(op, DelServer) for op in found.ops):
-            self.report(_applied(found, since, outcome, error, (now_s, planned_s, self.clock())))
+        told, self._news = self._news, ()
+        if asked or error or told or not all(isinstance(op, DelServer) for op in found.ops):
+            done = _applied(found, since, outcome, error, (now_s, planned_s, self.clock()))
+            self.report(evolve(done, reasons=(*told, *done.reasons)))
         return running
 
     def _settle(self, outcome: Outcome, now_s: float) -> None:
@@ -215,14 +273,20 @@ class Driver:
 
         A load that runs will tell; one that starts HAProxy again, too.
         """
-        if self.loader.loading in ("start", "reload") or now_s < self._retry_at_s:
+        if self.loader.loading not in (None, "publish") or now_s < self._retry_at_s:
             return None
         try:
-            self.pid = self.runtime.pid()
-            self.running = self.runtime.read(running, self.pid)
-        except HAProxyError:
-            self._retry_at_s = self.clock() + _READ_BACK_S
+            pid = self.runtime.pid()
+            self.running = self.runtime.read(running, pid)
+        except HAProxyError as problem:
+            self._lose(problem)
+            self._retry_at_s += _READ_BACK_S
             return None
+        if self.silent:
+            self._news += ("HAProxy answers again",)
+        if pid != self.pid:
+            self._news += (f"worker {pid} answers, not {self.pid}",)
+        self.pid, self.silent = pid, ""
         self._known, self._changed, self._retry_at_s = True, None, inf
         return self.running
 
@@ -245,7 +309,7 @@ class Driver:
 
     def _tell_loaded(self, done: Finished) -> None:
         since, self._loading_since = self._loading_since, Since()
-        start = done.kind == "start"
+        start = done.kind in ("adopt", "start")
         self.report(
             Report(
                 "reload",

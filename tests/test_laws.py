@@ -19,9 +19,9 @@ MAX_LINES = 400
 # In their order: a room imports only from rooms above it. A sub-package is one room.
 ROOMS = {
     "haproxy": """
-        errors units capabilities model render ops effects ids keyring plan protocol verdicts tables
-        words observe commands calls runtime live dataplane files child master masters local apply
-        testing __init__ __main__
+        errors units capabilities model outline render ops effects ids keyring plan protocol
+        verdicts tables words observe commands calls runtime live dataplane files child master
+        masters local apply adopt testing __init__ __main__
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds
@@ -55,7 +55,7 @@ READS = {"read_text", "read_bytes"}
 PURE = {
     *(
         f"haproxy.{room}"
-        for room in "units capabilities model render ops effects ids keyring plan".split()
+        for room in "units capabilities model outline render ops effects ids keyring plan".split()
     ),
     *(
         f"haproxy.{room}"

@@ -109,13 +109,16 @@ class TestLoad:
         haproxy = FakeHAProxy()
         drained = changed({}, evolve(S1, state=State.DRAIN))
         done = load(drained, Renderer(), haproxy, haproxy.start)
-        assert done == Loaded(changed({}, evolve(S1, weight=0)), haproxy.pid())
+        expected = Loaded(changed({}, evolve(S1, weight=0)), haproxy.pid())
+        assert done == evolve(expected, description=render(CONFIG).description)
         assert haproxy.published == render(drained).files
         assert haproxy.log == ["publish", "start"]
 
     def test_what_is_only_published_is_for_the_next_start(self) -> None:
         haproxy = FakeHAProxy()
-        assert load(CONFIG, Renderer(), haproxy, None) == Loaded(CONFIG, 0)
+        done = load(CONFIG, Renderer(), haproxy, None, "what runs")
+        assert done == Loaded(CONFIG, 0, description="what runs")
+        assert b"\n  description 'what runs'\n" in haproxy.published[CONFIG_FILE]
         assert haproxy.log == ["publish"]
         assert not haproxy.alive()
 

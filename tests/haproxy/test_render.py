@@ -124,9 +124,10 @@ def test_a_draining_server_is_loaded_with_weight_0() -> None:
 
 def test_the_process_has_what_is_set_and_haproxys_defaults_for_the_rest() -> None:
     assert text(Config()) == (
-        "global\n  default-path config\n  hard-stop-after 30s\n  mworker-max-reloads 4\n\n"
+        f"global\n  description '{render(Config()).description}'\n"
+        "  default-path config\n  hard-stop-after 30s\n  mworker-max-reloads 4\n\n"
     )
-    assert text(config()).split("\n\n")[0].split("\n")[1:] == [
+    assert text(config()).split("\n\n")[0].split("\n")[2:] == [
         "  default-path config",
         "  stats socket /run/word mode 600 level admin",
         "  maxconn 100",
@@ -177,7 +178,8 @@ def test_no_text_changes_lines_sections_or_words(word: str) -> None:
 
 
 def nameless(config: list[list[str]]) -> list[list[str]]:
-    """Without the names of profiles, and their order: both are hashes of the content."""
+    """Without the names of profiles, their order, and the description: hashes of the content."""
+    config = [line for line in config if line[:1] != ["description"]]
     names = {line[1]: "profile" for line in config if line[:1] == ["defaults"]}
     assert len(names) == 2
     plain = [[names.get(one, one) for one in line] for line in config]

@@ -209,7 +209,7 @@ class TestReadiness:
         running.haproxy.gate.clear()
         running.source.put_all(BASIS)
         running.thread.start()
-        assert running.controller.status()["loading"] in {"", "start"}
+        assert running.controller.status()["loading"] in {"", "adopt"}
         assert running.controller.not_ready() in {
             "the source has not delivered everything yet",
             "HAProxy does not serve yet",

@@ -41,9 +41,12 @@ def made(case: str) -> Mapping[str, str]:
 
 
 def added(config: str) -> str:
-    """The backends that are not there without any object."""
+    """The backends that are not there without any object.
+
+    Neither is ``global`` the same: it describes the structure.
+    """
     fixed = set(sections(render(base(SETTINGS)).files[CONFIG_FILE].decode()))
-    text = "".join(one for one in sections(config) if one not in fixed)
+    text = "".join(one for one in sections(config) if one not in fixed and "global\n" not in one)
     for profile, name in ((DEFAULT_PROFILE, "DEFAULT"), (EXTERNAL_PROFILE, "EXTERNAL")):
         text = text.replace(f" from {profile.name}\n", f" from {name}\n")
     return text
