@@ -113,8 +113,8 @@ class Exchange:
     limits: Limits = CAUTIOUS
     ended: bool = field(default=False, init=False)
     _sizes: list[int] = field(factory=list, init=False)
-    _replies: list[str] = field(factory=list, init=False)
-    _buffer: bytearray = field(factory=bytearray, init=False)
+    _replies: list[str] = field(factory=list, init=False, repr=False)
+    _buffer: bytearray = field(factory=bytearray, init=False, repr=False)
     _searched: int = field(default=0, init=False)
     _unanswered_bytes: int = field(default=0, init=False)
 

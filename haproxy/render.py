@@ -107,7 +107,7 @@ class Renderer:
     """Renders, and remembers the text of backends and maps: the same object costs nothing."""
 
     _memo: dict[str, tuple[Backend, Block]] = field(factory=dict, init=False)
-    _maps: dict[str, tuple[Map, bytes]] = field(factory=dict, init=False)
+    _maps: dict[str, tuple[Map, bytes]] = field(factory=dict, init=False, repr=False)
 
     def render(self, config: Config, description: str = "") -> Rendered:
         """The files of *config*. Raises `InvalidValue` for a map row that no file can hold.

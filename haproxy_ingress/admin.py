@@ -58,7 +58,7 @@ class AdminFailed(Exception):
 
 @frozen
 class _Page:
-    body: bytes
+    body: bytes = field(repr=False)
     type: str = "text/plain; charset=utf-8"
     status: HTTPStatus = HTTPStatus.OK
 

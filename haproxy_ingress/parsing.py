@@ -22,6 +22,8 @@ DEFAULT_NAMESPACE = "default"
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 # kubectl's copy of the object: large, and every word of it is said elsewhere.
+# That of a Secret may hold the secret: no message about it may be made.
+_UNANNOTATED = frozenset({"EndpointSlice", "Secret"})
 _UNREAD = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -124,7 +126,7 @@ def _namespace(metadata: Node) -> str:
 
 def _meta(root: Node, ref: Ref) -> Meta:
     metadata = root.child("metadata")
-    annotations = metadata.prose("annotations") if ref.kind != "EndpointSlice" else {}
+    annotations = {} if ref.kind in _UNANNOTATED else metadata.prose("annotations")
     annotations.pop(_UNREAD, None)
     return Meta(ref.name, ref.namespace, _created(metadata), annotations)
 

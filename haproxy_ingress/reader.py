@@ -29,6 +29,8 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Annotations are prose: snippets and lists span lines, and the grammar of a key judges them.
 _CONTROL_IN_PROSE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_HIDDEN = "a value that is not shown"
+
 _Choice = TypeVar("_Choice", bound=str)  # keeps the literals apart for the type checker
 
 
@@ -65,7 +67,7 @@ def _refused(value: object) -> str:
 class Node:
     """A mapping inside an object. A key that is absent and one that is null are the same."""
 
-    _values: Mapping[object, object]
+    _values: Mapping[object, object] = field(repr=False)
     _problems: list[Problem] = field(factory=list)
     _parent: Node | None = None
     _key: str = ""
@@ -200,7 +202,7 @@ class Node:
     def secrets(self, encoded: str, plain: str) -> dict[str, bytes]:
         """The contents of a Secret: Base64 at *encoded*, and texts at *plain*, which precede."""
         found = {key: self._decoded(encoded, key, text) for key, text in self._hidden(encoded)}
-        found |= {key: text.encode() for key, text in self._hidden(plain)}
+        found |= {key: self._encoded(plain, key, text) for key, text in self._hidden(plain)}
         if sum(map(len, found.values())) > MAX_SECRET_BYTES:
             self._note(encoded, "is too large", f"at most {MAX_SECRET_BYTES} bytes together")
             return {}
@@ -208,17 +210,28 @@ class Node:
 
     def _hidden(self, key: str) -> Iterator[tuple[str, str]]:
         """Keys and texts of a mapping whose values no message may show."""
-        for name, value in self.child(key)._values.items():  # noqa: SLF001
+        values = self._values.get(key)
+        if values is not None and not isinstance(values, Mapping):
+            self._note(key, _HIDDEN, "a mapping")
+            return
+        for name, value in (values or {}).items():
             if isinstance(name, str) and isinstance(value, str) and len(name) <= MAX_KEY_BYTES:
                 yield name, value
             elif value is not None:
-                self._note(f"{key}[{shown(name)}]", "a value that is not shown", "a text")
+                self._note(f"{key}[{shown(name)}]", _HIDDEN, "a text")
 
     def _decoded(self, key: str, name: str, text: str) -> bytes:
         try:
             return base64.b64decode("".join(text.split()), validate=True)
         except ValueError:
-            self._note(f"{key}[{shown(name)}]", "a value that is not shown", "Base64")
+            self._note(f"{key}[{shown(name)}]", _HIDDEN, "Base64")
+            return b""
+
+    def _encoded(self, key: str, name: str, text: str) -> bytes:
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            self._note(f"{key}[{shown(name)}]", _HIDDEN, "text that is valid Unicode")
             return b""
 
     def _text(self, key: str, value: object, limit: int, *, prose: bool = False) -> str:

@@ -31,6 +31,7 @@ from haproxy_ingress.reader import (
 from haproxy_ingress.resources import IngressClass, Meta, Resource
 
 _Found = Iterator[Problem]
+_HIDDEN = "a value that is not shown"  # it may be a secret
 
 
 def unsound(ref: Ref, resource: object) -> tuple[Diagnostic, ...]:
@@ -123,7 +124,7 @@ def _items(hint: Any, value: object, path: str) -> _Found:
 
 def _mapping(key: type, item: type, value: object, path: str, *, prose: bool = False) -> _Found:
     if not isinstance(value, Mapping):
-        yield _problem(path, value, "a mapping")
+        yield Problem(path, f"{_HIDDEN}; allowed: a mapping")
         return
     if len(value) > MAX_ITEMS:
         yield Problem(path, f"{len(value)} keys are not allowed; allowed: at most {MAX_ITEMS}")
@@ -132,11 +133,10 @@ def _mapping(key: type, item: type, value: object, path: str, *, prose: bool = F
     for name, held in value.items():
         yield from _check(key, name, path)
         if not isinstance(held, item):
-            # What it is may be a secret.
-            yield Problem(path, f"a value that is not shown; allowed: {item.__name__}")
+            yield Problem(path, f"{_HIDDEN}; allowed: {item.__name__}")
             return
         if isinstance(held, str) and has_control(held, prose=prose):
-            yield _problem(path, held, "a text without control characters")
+            yield Problem(path, f"{_HIDDEN}; allowed: texts without control characters")
         size += len(held)
     most = MAX_SECRET_BYTES if item is bytes else MAX_ANNOTATION_BYTES
     if size > most:

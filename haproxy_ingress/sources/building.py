@@ -49,7 +49,7 @@ class _Merge:
     """Stands for the key ``<<``."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Open:
     """A collection whose end has not come. nodes: how many came before it."""
 
@@ -58,7 +58,7 @@ class _Open:
     items: list[object] = field(factory=list)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Builder:
     _scalars: Any = field(factory=lambda: _ManifestLoader(""))
     _plain: dict[str, object] = field(factory=dict)

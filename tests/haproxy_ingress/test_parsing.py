@@ -593,3 +593,11 @@ def test_any_fields_are_read_or_refused(
         assert read is None or (ref == read.ref and not found)
         assert all(len(diagnostic.message) < 400 for diagnostic in found)
     assert repr(one) == repr(before)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_a_secret_text_that_no_file_can_hold(text: str) -> None:
+    ref, read, (found,) = parse(obj("Secret", "v1", stringData={"a": text}))
+    assert (ref, read) == (Ref("Secret", "ns", "a"), None)
+    assert found.field == "stringData['a']"
+    assert found.message == "a value that is not shown; allowed: text that is valid Unicode"
