@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.integration.kit.objects import Object, meta
 
-Algorithm = Literal["ecdsa", "rsa"]
+Algorithm = Literal["ecdsa", "rsa", "secp192r1"]  # the last is too weak for OpenSSL
 
 
 @frozen
@@ -35,7 +35,7 @@ def _key(algorithm: Algorithm, number: int) -> Any:
     del number
     if algorithm == "rsa":
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return ec.generate_private_key(ec.SECP256R1())
+    return ec.generate_private_key(ec.SECP256R1() if algorithm == "ecdsa" else ec.SECP192R1())
 
 
 def pair(*hosts: str, algorithm: Algorithm = "ecdsa", days: int = 30, key: int = 0) -> Pair:
