@@ -102,8 +102,11 @@ def answers(daemon: Daemon) -> bool:
         return False
 
 
-def stat(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 @contextmanager
@@ -130,7 +133,7 @@ def test_haproxy_is_killed(daemon: Daemon, fast: Pods, victim: Callable[[Daemon]
     with load(daemon.port, HOST) as client:
         client.after(ENOUGH)
         os.kill(victim(daemon), signal.SIGKILL)
-        took_s = wait(lambda: answers(daemon))
+        took_s = wait(lambda: ended(before.pid) and answers(daemon))
         settle(daemon, [ONE, TWO], fast)
         failed = len(client.failures)
         assert set(client.after(ENOUGH)) == {f"{ONE}:{fast.port}", f"{TWO}:{fast.port}"}
