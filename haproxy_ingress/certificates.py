@@ -89,7 +89,15 @@ def file_name(ref: Ref) -> str:
 
 
 def _read(ref: Ref, chain_pem: bytes, key_pem: bytes, now_s: float) -> KeyPair:
-    chain, key = _chain(chain_pem), _key(key_pem)
+    try:
+        return _fitted(ref, _chain(chain_pem), _key(key_pem), now_s)
+    except Unusable:
+        raise
+    except Exception as error:  # parts of a certificate are only parsed when they are asked for
+        raise Unusable("tls.crt or tls.key is broken, or of a kind not supported") from error
+
+
+def _fitted(ref: Ref, chain: list[x509.Certificate], key: PrivateKeyTypes, now_s: float) -> KeyPair:
     leaf = chain[0]
     if _public(leaf.public_key()) != _public(key.public_key()):
         raise Unusable("tls.key does not belong to the first certificate of tls.crt")
