@@ -55,6 +55,13 @@ class _Ask:
     question: Callable[[], dict[str, Any]]
     answer: Future[dict[str, Any]] = field(factory=Future)
 
+    def reply(self) -> None:
+        """A question that cannot be answered is the asker's trouble, not the loop's."""
+        try:
+            self.answer.set_result(self.question())
+        except Exception as error:  # noqa: BLE001
+            self.answer.set_exception(error)
+
 
 _Event = Sequence[Change] | Finished | _Synced | _Stop | _Ask
 
@@ -171,8 +178,8 @@ class Controller:
                 self._synced = True
             case _Stop():
                 self._stopping = True
-            case _Ask(question, answer):
-                answer.set_result(question())
+            case _Ask():
+                event.reply()
             case Finished():
                 self._driver.take(event)
             case _:
