@@ -49,7 +49,7 @@ _LAST_BUSY_S = 5.0
 _READ_BACK_S = 0.2
 _PUBLISH_S = 1.0  # how long after an operation the files on disk follow
 _NO_CERTIFICATE = re.compile("certificate .* (does not exist|is empty)!")
-_LOOK_S = 0.5  # how often it is asked whether the worker is still there, when nothing else is
+_LOOK_S = 0.4  # how often it is asked whether the worker is still there, when nothing else is
 _SHOWN = 50  # reasons in a report; a burst has thousands of the same kind
 
 

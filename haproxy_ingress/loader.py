@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import Literal
 
 from attrs import define, field, frozen
@@ -22,7 +23,9 @@ from haproxy.ops import Reason
 from haproxy.render import Renderer
 
 Kind = Literal["adopt", "start", "reload", "publish"]
-_RESTART_S = 1.0  # a HAProxy that ends again and again must not take the whole processor
+# A HAProxy that ends soon after its start is started later, each time: it would take all there is.
+_STEADY_S = 10.0
+_FIRST_RESTART_S, _LAST_RESTART_S = 0.1, 5.0
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 30.0
 _REFUSED_RETRY_S = 0.05  # somebody was blamed; what is left deserves to be tried soon
@@ -63,6 +66,8 @@ class Loader:
     publish_due_s: float = field(default=0.0, init=False)
     _description: str = field(default="", init=False)  # of the worker that runs
     _failures: int = field(default=0, init=False)
+    _started_s: float = field(default=-inf, init=False)
+    _restarts: int = field(default=0, init=False)  # that came soon after a start
     _resolver: Resolver = field(factory=Resolver, init=False)
     _renderer: Renderer = field(factory=Renderer, init=False)
     _thread: ThreadPoolExecutor = field(init=False)
@@ -94,7 +99,7 @@ class Loader:
         if done.kind != "publish":
             self._description = done.loaded.description
         if done.kind == "start":
-            self.start_due_s = done.began_s + _RESTART_S
+            self._started(done)
         elif done.kind == "reload":
             self.due_s = done.began_s + self.interval_s
         elif done.kind == "publish":
@@ -104,6 +109,13 @@ class Loader:
     def tidy(self) -> None:
         """Forget the files of before, when nothing is being loaded."""
         self._thread.submit(self.files.tidy)
+
+    def _started(self, done: Finished) -> None:
+        soon = done.began_s - self._started_s < _STEADY_S
+        self._restarts = self._restarts + 1 if soon else 0
+        doubled = _FIRST_RESTART_S * 2 ** min(self._restarts - 1, 10)
+        wait_s = min(doubled, _LAST_RESTART_S) if self._restarts else 0.0
+        self._started_s, self.start_due_s = done.ended_s, done.ended_s + wait_s
 
     def close(self) -> None:
         """Return when nothing is being loaded any more."""

@@ -165,14 +165,24 @@ class TestGone:
         assert rig.haproxy.servers(WEB_80) == known
 
     def test_one_that_ends_again_and_again_is_not_started_all_the_time(self, rig: Rig) -> None:
-        began_s, starts = rig.now_s, 0
-        while rig.now_s < began_s + 10:
+        waits, ended_s = [], rig.now_s
+        for _ in range(10):
             rig.haproxy.stop(0.0)
-            rig.pass_s(0.1)
-            if rig.driver.loader.loading:
-                rig.finish()
-                starts += 1
-        assert 9 <= starts <= 11
+            rig.again()
+            while not rig.driver.loader.loading:
+                rig.pass_s(0.1)
+            waits.append(round(rig.now_s - ended_s, 1))
+            rig.finish()
+            ended_s = rig.now_s
+        assert waits == [0.0, 0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+    def test_one_that_ends_now_and_then_is_started_at_once(self, rig: Rig) -> None:
+        for _ in range(3):
+            rig.haproxy.stop(0.0)
+            rig.again()
+            rig.finish()
+            assert rig.in_step()
+            rig.pass_s(20.0)
 
     def test_a_start_that_fails_is_tried_later_and_later(self, rig: Rig) -> None:
         rig.haproxy.stop(0.0)
