@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why
-from haproxy_ingress.kinds import KINDS, NAMESPACED
+from haproxy_ingress.kinds import KINDS, NAMESPACED, Read
 from haproxy_ingress.naming import MAX_LABEL, is_name, is_namespace
 from haproxy_ingress.reader import Node, Problem
 from haproxy_ingress.resources import Meta, Resource
@@ -54,9 +54,18 @@ def parse(obj: object) -> Parsed:
     root = Node(obj)
     ref = _ref(kind, root)
     named = not root.problems
-    resource = read(root, _meta(root, ref))
+    resource = _read(read, root, ref)
     found = tuple(Diagnostic(ref, Why.INVALID, p.path, p.message) for p in root.problems)
     return Parsed(ref if named else None, None if found else resource, found)
+
+
+def _read(read: Read, root: Node, ref: Ref) -> Resource | None:
+    try:
+        return read(root, _meta(root, ref))
+    except Exception as error:  # noqa: BLE001  our defect must not stop the other objects
+        # Its words may hold a part of a Secret.
+        root.defect(type(error).__name__)
+        return None
 
 
 def expand(document: object) -> tuple[object, ...]:

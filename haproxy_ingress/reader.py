@@ -92,6 +92,10 @@ class Node:
         value = self._values.get(key)
         self._note(key, "is missing" if value is None else _refused(value), allowed)
 
+    def defect(self, kind: str) -> None:
+        """Note that reading it failed for a reason of ours, by an exception of that *kind*."""
+        self._problems.append(Problem("", f"not read, a defect of ours: {kind}"))
+
     def wrong_item(self, key: str, index: int, value: str, allowed: str) -> None:
         """Note that one item of the list at *key* is not *allowed*."""
         self._note(f"{key}[{index}]", _refused(value), allowed)

@@ -128,18 +128,13 @@ class TestADefectOfOurs:
     """What is raised in the middle of reading a Secret is told without the Secret."""
 
     @pytest.mark.parametrize("form", [logs.TextLines(), logs.JsonLines()])
-    @pytest.mark.parametrize(
-        ("module", "name"), [(kinds, "Secret"), (store, "read_key_pair"), (base64, "b64decode")]
-    )
-    def test_the_log(
-        self, form: Any, module: Any, name: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_in_translation(self, form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(*_: Any, **__: Any) -> Any:
             raise RuntimeError("a defect")
 
         made = secret("s", pair("a.test"), password=MARK)
         made["stringData"] = {"token": MARK}
-        monkeypatch.setattr(module, name, broken)
+        monkeypatch.setattr(store, "read_key_pair", broken)
         with pytest.raises(RuntimeError) as caught:
             read(made)
         error = caught.value
@@ -148,6 +143,18 @@ class TestADefectOfOurs:
         assert "a defect" in text
         assert MARK not in text
         assert base64.standard_b64encode(MARK.encode()).decode() not in text
+
+    @pytest.mark.parametrize(("module", "name"), [(kinds, "Secret"), (base64, "b64decode")])
+    def test_in_reading(self, module: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It stops no source: the object is one that cannot be read."""
+
+        def broken(*held: Any, **_: Any) -> Any:
+            raise RuntimeError(MARK, held)
+
+        monkeypatch.setattr(module, name, broken)
+        ref, resource, (found,) = parse(secret("s", password=MARK))
+        assert (ref, resource) == (REF, None)
+        assert found.message == "not read, a defect of ours: RuntimeError"
 
 
 KEY = re.compile(

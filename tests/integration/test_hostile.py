@@ -191,6 +191,16 @@ def test_a_huge_file_is_not_read(besieged: Daemon) -> None:
     assert peak_kb < 200 * 1024
 
 
+@pytest.mark.parametrize("pattern", ["/(a+)+$", "/(a|aa)+$", "/(.*)*b"])
+def test_an_exponential_regex_gives_up(besieged: Daemon, pattern: str) -> None:
+    """PCRE2 counts its steps; a request that would need too many is no match."""
+    sane = f"/sane{len(pattern)}"
+    besieged.write("exponential.yaml", shop("exponential", regex=f"{pattern}|{sane}"))
+    besieged.wait_for(partial(answers, besieged, sane, "exponential.test", POD))
+    assert besieged.pod("/" + "a" * 2_000 + "!", "exponential.test") == "status 404"
+    unharmed(besieged)
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_only_odd_is_matched_as_written(besieged: Daemon, name: str) -> None:
     encoded = "".join(

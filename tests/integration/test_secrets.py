@@ -6,6 +6,7 @@ import base64
 import json
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,9 @@ def seen(daemon: Daemon) -> Iterator[tuple[str, str]]:
         for what in ("cmdline", "environ"):
             yield line, (Path("/proc") / line.split()[0] / what).read_bytes().decode()
     for path in sorted(daemon.state.rglob("*")):
-        if (text := content(path)) and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            yield str(path), text
+        with suppress(FileNotFoundError):
+            if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                yield str(path), content(path)
 
 
 def test_nobody_is_told(planted: tuple[Daemon, Pair, Pair]) -> None:
