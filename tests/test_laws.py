@@ -21,7 +21,8 @@ ROOMS = {
     "haproxy": """
         errors units capabilities model outline render ops effects ids keyring plan protocol
         verdicts tables words observe commands calls runtime live dataplane files child master
-        masters local apply adopt testing __init__ __main__
+        masters local apply adopt fake faults fake_worker
+        fake_members fake_tables fake_wire fake_socket testing __init__ __main__
     """.split(),
     "haproxy_ingress": """
         diagnostics grammars settings options certificates resources naming reader kinds
@@ -33,7 +34,7 @@ ROOMS = {
 }
 
 # Where the world may be touched (law 2).
-SOCKET = {"haproxy.runtime", "haproxy.local", "haproxy.testing"}
+SOCKET = {"haproxy.runtime", "haproxy.local", "haproxy.fake_socket"}
 HOMES = {
     "socket": SOCKET,
     "requests": {"haproxy.dataplane"},

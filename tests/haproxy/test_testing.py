@@ -27,6 +27,8 @@ from haproxy.testing import FakeHAProxy
 from tests.haproxy.configs import serving
 
 HOSTS = "maps/hosts.map"
+UNKNOWN = "Unknown map identifier. Please use #<id> or <file>."
+CLASH = "Error during backend creation : name is already used by other proxy 'backend web'."
 P = Profile()
 S1 = Server("s1", "10.0.0.1", 80, 5, id=1)
 OFF = Server("off", "fd00::1", 81, state=State.MAINT, id=2)
@@ -56,7 +58,7 @@ def haproxy() -> FakeHAProxy:
         (
             AddServer("web", evolve(S3, id=1)),
             "refused",
-            "Custom id already used by another server.",
+            "'id' : custom id 1 already used at haproxy.cfg:1 ('server s1').",
         ),
         (SetWeight("web", "s1", 7), "done", ""),
         (SetWeight("web", "none", 7), "refused", "No such server."),
@@ -67,12 +69,12 @@ def haproxy() -> FakeHAProxy:
         (DelServer("web", "none"), "done", "No such server."),
         (DelServer("none", "s1"), "done", "No such backend."),
         (AddRow(HOSTS, "c", "v"), "done", ""),
-        (AddRow("maps/none", "c", "v"), "refused", "Unknown map identifier."),
-        (SetRow("maps/none", "c", "v"), "refused", "Unknown map identifier."),
-        (DelRow("maps/none", "c"), "refused", "Unknown map identifier."),
-        (ReplaceMap("maps/none", {}), "refused", "Unknown map identifier."),
+        (AddRow("maps/none", "c", "v"), "refused", UNKNOWN),
+        (SetRow("maps/none", "c", "v"), "refused", UNKNOWN),
+        (DelRow("maps/none", "c"), "refused", UNKNOWN),
+        (ReplaceMap("maps/none", {}), "refused", UNKNOWN),
         (AddBackend("new", P.name), "done", ""),
-        (AddBackend("web", P.name), "refused", "Backend already exists."),
+        (AddBackend("web", P.name), "refused", CLASH),
         (DelBackend("empty"), "done", ""),
         (DelBackend("web"), "busy", "Only a backend without server can be deleted."),
         (DelBackend("none"), "done", "No such backend."),
