@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 
 from attrs import define, field, frozen
 
@@ -59,6 +60,7 @@ from haproxy_ingress.translate import (
     Settings,
 )
 
+_IN_ORDER = attrgetter("kind", "namespace", "name")  # of references; theirs takes 50 times as long
 _MAPS = {  # a host is known last, when its routes are there
     EXTERNAL: Map(EXTERNAL),
     ROUTES: Map(ROUTES),
@@ -217,7 +219,7 @@ class Merge:
         if users := self._needs.get(name):
             # They differ only where one stands for what a Service was before it changed.
             need = next(reversed(users.values()))
-            origins = tuple(sorted(users))
+            origins = tuple(sorted(users, key=_IN_ORDER))
             servers = self._servers.get(need, {})
             profile, options = need.profile.name, need.server_options
             backend = Backend(name, profile, servers, server_options=options, origins=origins)
