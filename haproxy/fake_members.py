@@ -78,18 +78,22 @@ def _states(worker: Worker, only: list[str]) -> Iterator[str]:
         for server in backend.servers.values() if backend.name in (only or [backend.name]) else ():
             disabled = f"{backend.name}/{server.name}" in worker.haproxy.disabled
             admin = _ADMIN[server.state] | (_DISABLED if disabled else 0)
+            initial = worker.weights.get((backend.name, server.name), 1)
             running = 0 if server.state is State.MAINT else 2
             yield (
                 f"{number} {backend.name} {server.id} {server.name} {server.address} {running} "
-                f"{admin} {server.weight} 1 {worker.uptime_s} 1 0 0 0 0 0 1 - {server.port} "
-                "- 0 0 - - 0"
+                f"{admin} {server.weight} {initial} {worker.uptime_s} "
+                f"1 0 0 0 0 0 1 - {server.port} - 0 0 - - 0"
             )
 
 
 @COMMANDS.named("get weight")
 def _(worker: Worker, words: list[str], _: str) -> str:
     server = _server(worker, words)
-    return server if isinstance(server, str) else f"{server.weight} (initial 1)"
+    if isinstance(server, str):
+        return server
+    backend = words[0].partition("/")[0]
+    return f"{server.weight} (initial {worker.weights.get((backend, server.name), 1)})"
 
 
 def _server(worker: Worker, words: list[str]) -> Server | str:
@@ -113,7 +117,10 @@ def _(worker: Worker, words: list[str], _: str) -> str:
     weight = int(options.pop("weight", 1))
     others = tuple(word for pair in options.items() for word in pair)
     server = Server(name, address, int(port), weight, State.MAINT, number)
-    return worker.do(AddServer(backend, server, others), "New server registered.")
+    reply = worker.do(AddServer(backend, server, others))
+    if not reply:
+        worker.weights[backend, name] = weight
+    return reply or "New server registered."
 
 
 def _socket(text: str) -> tuple[str, str, str]:

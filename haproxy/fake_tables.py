@@ -163,13 +163,17 @@ def _(worker: Worker, words: list[str], _: str) -> str:
     return _shown(worker, certificates[words[0]])
 
 
-def _shown(worker: Worker, certificate: Certificate) -> str:
+def _uses(worker: Worker) -> list[str]:
+    """Certificates, once for every line that has them."""
     lists = worker.haproxy.config.crt_lists.values()
-    used = {one.certificate for of in lists for one in of.served.values()}
-    used |= {of.default for of in lists}
+    served = [one.certificate for of in lists for one in of.served.values()]
+    return [of.default for of in lists] + served
+
+
+def _shown(worker: Worker, certificate: Certificate) -> str:
     if not certificate.fingerprint:
         return f"Filename: {certificate.name}\nStatus: Empty"
-    status = "Used" if certificate.name in used else "Unused"
+    status = "Used" if certificate.name in _uses(worker) else "Unused"
     return (
         f"Filename: {certificate.name}\nStatus: {status}\n"
         f"SHA1 FingerPrint: {certificate.fingerprint}"
@@ -214,7 +218,8 @@ def _(worker: Worker, words: list[str], _: str) -> str:
     if started.name != name:
         return f"{_ongoing(started, name)}\nCan't commit {name}!"
     worker.transaction = None
-    return worker.do(SetCertificate(started), f"Committing {name}\nSuccess!")
+    uses = "." * _uses(worker).count(name)
+    return worker.do(SetCertificate(started), f"Committing {name}{uses}\nSuccess!")
 
 
 @COMMANDS.named("abort ssl cert")
@@ -244,7 +249,9 @@ def _(worker: Worker, words: list[str], _: str) -> str:
     crt_list = worker.haproxy.config.crt_lists.get(names[0])
     if crt_list is None:
         return "didn't find the specified filename"
-    rows = [f"{crt_list.default}:1" if numbered else crt_list.default]
+    file = worker.haproxy.published.get(names[0], b"").decode()
+    filters = file.partition("\n")[0].removeprefix(crt_list.default)
+    rows = [f"{crt_list.default}{':1' if numbered else ''}{filters}"]
     for served in crt_list.served.values():
         number = f":{_number(worker, crt_list, served)}" if numbered else ""
         rows.append(f"{served.certificate}{number} {served.sni}")

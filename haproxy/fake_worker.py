@@ -17,7 +17,9 @@ from haproxy.ops import Op
 class Worker:
     """One worker of a HAProxy, as its sessions see it.
 
-    haproxy: its state; one of its own once it has been replaced.
+    haproxy: its state; one of its own once it has been replaced. drafts: rows of maps, by map and
+    version, that are not committed; versions: the current and the last one. weights: what servers
+    began with. numbers: lines of crt-lists.
     """
 
     haproxy: FakeHAProxy
@@ -27,7 +29,13 @@ class Worker:
     transaction: Certificate | None = field(default=None, init=False)
     unpublished: set[str] = field(factory=set, init=False)
     numbers: dict[str, dict[str, int]] = field(factory=dict, init=False)
+    weights: dict[tuple[str, str], int] = field(init=False)
     _since: float = field(factory=time.monotonic, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        backends = self.haproxy.config.backends.values()
+        servers = ((backend.name, one) for backend in backends for one in backend.servers.values())
+        self.weights = {(backend, one.name): one.weight for backend, one in servers}
 
     @property
     def uptime_s(self) -> int:
