@@ -123,7 +123,7 @@ class FakeSocket:
 class _Session:
     connection: socket.socket
     wire: Wire
-    _pieces: list[bytes] = field(factory=list)
+    _pieces: list[bytes] = field(factory=list, repr=False)
 
     def turn(self, ready: int) -> int:
         """Reads or writes what is possible; what to wait for next, 0 when it is over."""

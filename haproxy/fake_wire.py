@@ -62,7 +62,7 @@ class Wire:
     ended: bool = field(default=False, init=False)
     hung: bool = field(default=False, init=False)
     _prompt: bool = field(default=False, init=False)
-    _buffer: bytes = field(default=b"", init=False)
+    _buffer: bytes = field(default=b"", init=False, repr=False)
     _open: list[str] = field(factory=list, init=False)
     _end: str = field(default="", init=False)
 
