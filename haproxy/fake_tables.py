@@ -29,6 +29,7 @@ _USAGE = "'{} map' expects three parameters: map identifier, key and value."
 _NOT_REFERENCED = (
     "Can't replace a certificate which is not referenced by the configuration!\nCan't update {}!"
 )
+_COLONS = "preceded by colons"
 _NOT_SHOWN = "Can't display the certificate: Not found or the certificate is a bundle!"
 
 
@@ -291,11 +292,16 @@ def _(worker: Worker, words: list[str], _: str) -> str:
         return f"Can't delete the entry: crt-list '{name}' does not exist!"
     if certificate not in worker.haproxy.config.certificates:
         return f"Can't delete the entry: certificate '{certificate}' does not exist!"
-    matching = {
+    numbered = {
         _number(worker, crt_list, one): one
         for one in crt_list.served.values()
-        if one.certificate == certificate and line in {"", str(_number(worker, crt_list, one))}
+        if one.certificate == certificate
     }
+    matching = {n: one for n, one in numbered.items() if line in {"", str(n)}}
+    if numbered and not matching:
+        lines = ", ".join(map(str, numbered))
+        found = f"Can't delete the entry: found a certificate '{certificate}' but the line number"
+        return f"{found} is incorrect, please specify a correct line number {_COLONS} ({lines})!"
     return _delete(worker, crt_list, certificate, matching)
 
 
@@ -307,7 +313,7 @@ def _delete(
         several = (
             f"Can't delete the entry: found the certificate '{certificate}' in several entries"
         )
-        return f"{several}, please specify a line number preceded by colons ({lines})!"
+        return f"{several}, please specify a line number {_COLONS} ({lines})!"
     for number, served in matching.items():
         del worker.numbers[crt_list.name][served.key]
         worker.numbers[crt_list.name][f"gone {number}"] = number
