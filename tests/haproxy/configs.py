@@ -10,7 +10,21 @@ from hypothesis import strategies as st
 
 from haproxy.capabilities import Capabilities
 from haproxy.ids import resolved
-from haproxy.model import Backend, Bind, Config, Frontend, Map, Profile, Row, Server, State, lines
+from haproxy.model import (
+    Backend,
+    Bind,
+    Certificate,
+    Config,
+    CrtList,
+    Frontend,
+    Map,
+    Profile,
+    Row,
+    Served,
+    Server,
+    State,
+    lines,
+)
 from haproxy.render import render
 from haproxy.testing import FakeHAProxy
 
@@ -18,6 +32,7 @@ V2_6, V3_4 = Capabilities((2, 6)), Capabilities((3, 4))
 ROUTES, REGEX, HOSTS = "maps/routes.map", "maps/regex.map", "maps/hosts.map"
 PROFILES = {profile.name: profile for profile in (Profile(), Profile(retries=3))}
 FIXED = Backend("fixed", Profile().name, lines=lines("http-request return status 404"))
+CRT_LIST, DEFAULT = "certs/list.txt", "certs/_default.pem"
 KEYS = [f"/{letter}" for letter in "abcde"]
 
 servers = st.builds(
@@ -51,6 +66,31 @@ def tables(draw: st.DrawFn, targets: Iterable[str]) -> dict[str, Map]:
     }
 
 
+def certificate(name: str, content: str) -> Certificate:
+    pem = f"-----BEGIN CERTIFICATE-----\n{content}\n-----END CERTIFICATE-----\n"
+    return Certificate.of(name, pem)
+
+
+@st.composite
+def certificates(draw: st.DrawFn) -> dict[str, Certificate]:
+    """The default one, and some others."""
+    names = [f"certs/{letter}.pem" for letter in "abc"]
+    found = draw(st.dictionaries(st.sampled_from(names), st.sampled_from(["AAAA", "BBBB"])))
+    found[DEFAULT] = draw(st.sampled_from(["CCCC", "DDDD"]))
+    return {name: certificate(name, content) for name, content in found.items()}
+
+
+@st.composite
+def crt_lists(draw: st.DrawFn, there: Iterable[str]) -> dict[str, CrtList]:
+    """Lines of the certificates that are *there*."""
+    hosts = st.sampled_from(["a.test", "b.test", "*.w.test"])
+    names = sorted(set(there) - {DEFAULT})
+    if not names:
+        return {CRT_LIST: CrtList(CRT_LIST, DEFAULT)}
+    lines = draw(st.lists(st.builds(Served, st.sampled_from(names), hosts), max_size=4))
+    return {CRT_LIST: CrtList(CRT_LIST, DEFAULT, {one.key: one for one in lines})}
+
+
 @st.composite
 def configs(draw: st.DrawFn, names: Iterable[str] | None = None) -> Config:
     """names: of the backends there may be."""
@@ -58,12 +98,15 @@ def configs(draw: st.DrawFn, names: Iterable[str] | None = None) -> Config:
     found = {one.name: one for one in draw(st.lists(some, max_size=4))}
     found = {name: one for name, one in found.items() if names is None or name in names}
     found[FIXED.name] = FIXED
-    front = Frontend("http", (Bind("127.0.0.1", 1),))
+    front = Frontend("http", (Bind("127.0.0.1", 1, ("ssl", "crt-list", CRT_LIST)),))
+    keys = draw(certificates())
     return Config(
         profiles=PROFILES,
         frontends=(front,),
         backends=found,
         maps=draw(tables(found)),
+        certificates=keys,
+        crt_lists=draw(crt_lists(keys)),
     )
 
 

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from haproxy.capabilities import Capabilities
 from haproxy.effects import after
 from haproxy.ids import Resolver, resolved, with_ids
+from haproxy.keyring import MAX_PEM_BYTES
 from haproxy.model import ID_SPACE, Backend, Config, Server
 from haproxy.ops import AddRow, DelRow, Plan, SetRow
 from haproxy.plan import Changed, plan
 from haproxy.testing import FakeHAProxy
 from tests.haproxy.configs import (
+    CRT_LIST,
     REGEX,
     ROUTES,
     V2_6,
@@ -44,7 +46,13 @@ def exactly(running: Config, desired: Config) -> Changed:
     old, new = running.maps[REGEX].rows, desired.maps[REGEX].rows
     if list(old) != list(new):
         rows[REGEX] = frozenset(old) | frozenset(new)
-    return Changed(differing(running.backends, desired.backends), rows)
+    served = differing(running.crt_lists[CRT_LIST].served, desired.crt_lists[CRT_LIST].served)
+    return Changed(
+        differing(running.backends, desired.backends),
+        rows,
+        differing(running.certificates, desired.certificates),
+        {CRT_LIST: served},
+    )
 
 
 @given(running_configs(), cans, st.data())
@@ -94,6 +102,33 @@ def test_no_step_refers_to_what_is_not_there(
                 assert key not in before.maps[name].rows
             case SetRow(name, key) | DelRow(name, key):
                 assert key in before.maps[name].rows
+
+
+def served_names(config: Config) -> set[str]:
+    return {one.sni for one in config.crt_lists[CRT_LIST].served.values()}
+
+
+@given(running_configs(), configs(), st.sets(st.sampled_from(["certs/a.pem", "certs/b.pem"])))
+def test_a_name_is_never_without_a_certificate(
+    running: Config, desired: Config, large: set[str]
+) -> None:
+    """Nor a line without its certificate, also while some are too large for a command."""
+    padding = "# \n" * MAX_PEM_BYTES
+    grown = {
+        name: evolve(one, pem=one.pem + padding, fingerprint="0") if name in large else one
+        for name, one in desired.certificates.items()
+    }
+    haproxy = FakeHAProxy(config=running, worker=1)
+    kept = served_names(running) & served_names(desired)
+    found = plan(running, evolve(desired, certificates=grown), V2_6)
+    for op in found.ops:
+        (result,) = haproxy.run((op,), 1).results
+        assert result.status == "done"
+        assert kept <= served_names(haproxy.config)
+        lines = haproxy.config.crt_lists[CRT_LIST].served.values()
+        assert {line.certificate for line in lines} <= haproxy.config.certificates.keys()
+    if not found.reload:
+        assert haproxy.config.crt_lists == desired.crt_lists
 
 
 class TestIds:
