@@ -3,6 +3,7 @@
 Everything that is public is here; see README.md for where to begin.
 """
 
+from haproxy.adopt import adopt
 from haproxy.apply import Files, Loaded, Outcome, Process, Runtime, apply, load
 from haproxy.calls import (
     Authority,
@@ -83,7 +84,7 @@ from haproxy.ops import (
 from haproxy.plan import Changed, plan
 from haproxy.render import Rendered, Renderer, render
 from haproxy.runtime import RuntimeClient, ask
-from haproxy.tables import Info, MapRow, ServerState
+from haproxy.tables import Identity, Info, MapRow, ServerState
 
 __all__ = [
     "AddBackend",
@@ -116,6 +117,7 @@ __all__ = [
     "Frontend",
     "Global",
     "HAProxyError",
+    "Identity",
     "Info",
     "Interrupted",
     "InvalidValue",
@@ -169,6 +171,7 @@ __all__ = [
     "Weight",
     "WorkerClient",
     "WorkerReplaced",
+    "adopt",
     "after",
     "apply",
     "ask",

@@ -200,3 +200,8 @@ class Disk:
     def rollback(self) -> None:
         if self.back:
             raise self.back
+
+    def current(self, name: str) -> bytes:
+        raise FilesFailed(name, "no such file")
+
+    def tidy(self) -> None: ...

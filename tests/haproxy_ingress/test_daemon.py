@@ -72,6 +72,9 @@ class Drained:
     def start(self) -> int:
         return 1
 
+    def adopt(self) -> int | None:
+        return None
+
     def reload(self) -> int:
         return 1
 
