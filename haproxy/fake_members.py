@@ -39,11 +39,12 @@ _BY = " by 'stats socket command'"
 @COMMANDS.named("show info")
 def _(worker: Worker, _: list[str], __: str) -> str:
     haproxy = worker.haproxy
+    stopping = int(not worker.serving)
     described = f"\ndescription: {haproxy.description}" if haproxy.description else ""
     return (
         f"Name: HAProxy\nVersion: {haproxy.version}\nNbthread: 1\nProcess_num: 1\n"
         f"Pid: {worker.pid}\nUptime: 0d 0h00m{worker.uptime_s:02}s\n"
-        f"Uptime_sec: {worker.uptime_s}\nnode: fake{described}"
+        f"Uptime_sec: {worker.uptime_s}\nnode: fake{described}\nStopping: {stopping}"
     )
 
 

@@ -104,7 +104,7 @@ class Wire:
                 self.ended = True
                 return
             yield from self._one(part, self.worker.version < (3, 2) or number == len(parts))
-        if not self._prompt and self.worker.version >= (3, 0):
+        if not (self._prompt or self.hung) and self.worker.version >= (3, 0):
             self.ended = True
 
     def _one(self, command: str, last: bool = True) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ class Worker:
 
     haproxy: its state; one of its own once it has been replaced. drafts: rows of maps, by map and
     version, that are not committed; versions: the current and the last one. weights: what servers
-    began with. numbers: lines of crt-lists.
+    began with. numbers: lines of crt-lists. serving: whether it has not been replaced.
     """
 
     haproxy: FakeHAProxy
@@ -30,6 +30,7 @@ class Worker:
     unpublished: set[str] = field(factory=set, init=False)
     numbers: dict[str, dict[str, int]] = field(factory=dict, init=False)
     weights: dict[tuple[str, str], int] = field(init=False)
+    serving: bool = field(default=True, init=False)
     _since: float = field(factory=time.monotonic, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Worker:
     def keep_apart(self) -> None:
         """A worker that was replaced goes on with what it had, and no one else sees it."""
         if self.haproxy.worker != self.pid and self.pid in self.haproxy.retired:
-            last = self.haproxy
+            last, self.serving = self.haproxy, False
             self.haproxy = FakeHAProxy(
                 config=last.retired[self.pid],
                 worker=self.pid,
