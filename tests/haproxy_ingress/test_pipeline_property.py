@@ -13,7 +13,7 @@ from haproxy.model import Config
 from haproxy.plan import Changed
 from haproxy.render import render
 from haproxy_ingress.annotations import PREFIX as OURS
-from haproxy_ingress.diagnostics import Ref
+from haproxy_ingress.diagnostics import Diagnostic, Ref, Why
 from haproxy_ingress.pipeline import Pipeline, compile_config
 from haproxy_ingress.resources import (
     Endpoint,
@@ -23,14 +23,18 @@ from haproxy_ingress.resources import (
     Resource,
     ResourceTarget,
     Rule,
+    Secret,
     Service,
     ServicePort,
     ServiceTarget,
     SlicePort,
 )
+from haproxy_ingress.selfsigned import self_signed
 from haproxy_ingress.sources import Change
+from haproxy_ingress.store import TLS_TYPE
 from haproxy_ingress.translate import CLASS_ANNOTATION, Settings
 from tests.haproxy_ingress.objects import ingress, ingress_class, service, slice_
+from tests.haproxy_ingress.pairs import made, secret, tls
 
 CLASSES = (None, "haproxy", "edge", "other")
 HOSTS = ("", "a.test", "A.test", "*.test", "not a host")
@@ -44,6 +48,9 @@ ADDRESSES = ("10.0.0.1", "10.0.0.2", "fd00::1", "no address")
 settings_of_the_daemon = st.builds(
     Settings,
     without_class=st.booleans(),
+    https_port=st.sampled_from([0, 8443]),
+    default_certificate=st.just(self_signed(0.0)),
+    default_tls_secret=st.none() | st.just(("ns", "a")),
     default_backend=st.none() | st.just(("ns", "web", "")) | st.just(("ns", "api", "http")),
 )
 
@@ -60,9 +67,26 @@ wishes = st.fixed_dictionaries(
         f"{OURS}use-regexp": st.just("true"),
     },
 )
+entries = st.builds(
+    tls,
+    st.sampled_from(["a", "b", "none", ""]),
+    st.sampled_from(["a.test", "*.test", "A.test", "not a host"]),
+) | st.builds(tls, st.sampled_from(["a", "b"]))
+A, OTHER, B = made(), made("ed25519"), made(number=1)
+GOOD = [(of.chain, of.pem()) for of in (A, OTHER, B)]
+BROKEN = [(A.chain, B.pem()), (b"", A.pem()), (A.chain, b"garbage")]
+secrets = st.builds(
+    lambda name, pair, kind: secret(name, kind=kind, crt=pair[0], key=pair[1]),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from(GOOD + BROKEN),
+    st.sampled_from([TLS_TYPE, TLS_TYPE, TLS_TYPE, "Opaque"]),
+)
 ingresses = st.builds(
-    lambda name, ruled, created, asked, of, default: ingress(
-        name, *ruled, created=created, annotations=asked, ingress_class=of, default=default
+    lambda name, ruled, created, asked, of, default, secured: evolve(
+        ingress(
+            name, *ruled, created=created, annotations=asked, ingress_class=of, default=default
+        ),
+        tls=tuple(secured),
     ),
     st.sampled_from(NAMES),
     st.lists(rules, max_size=2),
@@ -70,6 +94,7 @@ ingresses = st.builds(
     wishes,
     st.sampled_from(CLASSES),
     st.none() | targets,
+    st.lists(entries, max_size=2),
 )
 ports = st.sampled_from(
     [
@@ -119,7 +144,7 @@ classes = st.builds(
     st.sampled_from(["", "example.com/other"]),
     default=st.booleans(),
 )
-resources = ingresses | services | slices | classes
+resources = ingresses | services | slices | classes | secrets
 # An object, and whether it goes: what goes need not be there.
 steps = st.tuples(resources, st.integers(0, 3).map(lambda number: number == 0))
 batches = st.lists(st.lists(steps, max_size=4), max_size=8)
@@ -151,19 +176,44 @@ def differing(old: Config, new: Config) -> Changed:
             )
             for name, of in old.maps.items()
         },
+        unequal(old.certificates, new.certificates),
+        {
+            name: unequal(of.served, new.crt_lists[name].served)
+            for name, of in old.crt_lists.items()
+        },
     )
+
+
+def unequal(old: Mapping[str, object], new: Mapping[str, object]) -> frozenset[str]:
+    return frozenset(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
 def covers(told: Changed, real: Changed) -> bool:
-    return told.backends >= real.backends and all(
-        told.rows.get(name, frozenset()) >= keys for name, keys in real.rows.items()
-    )
+    none: frozenset[str] = frozenset()
+    rows = (told.rows.get(name, none) >= keys for name, keys in real.rows.items())
+    lines = (told.served.get(name, none) >= keys for name, keys in real.served.items())
+    whole = told.backends >= real.backends and told.certificates >= real.certificates
+    return whole and all(rows) and all(lines)
 
 
 def structure(config: Config) -> Config:
-    """All but the backends and the rows."""
+    """All but the backends, the rows and the certificates."""
     maps = {name: evolve(of, rows={}) for name, of in config.maps.items()}
-    return evolve(config, backends={}, maps=maps)
+    lists = {name: evolve(of, served={}) for name, of in config.crt_lists.items()}
+    return evolve(config, backends={}, maps=maps, certificates={}, crt_lists=lists)
+
+
+def lasting(before: Resource | None, now: Resource) -> Resource:
+    """What a resource comes to: a broken TLS Secret is what it was when it was last good."""
+    if not (isinstance(before, Secret) and isinstance(now, Secret)):
+        return now
+    broken = (now.data["tls.crt"], now.data["tls.key"]) in BROKEN
+    return before if broken and before.type == now.type == TLS_TYPE else now
+
+
+def without_certificates(found: Iterable[Diagnostic]) -> set[Diagnostic]:
+    """What a Secret was before decides what is said of it."""
+    return {one for one in found if one.why is not Why.CERTIFICATE_INVALID}
 
 
 @settings(max_examples=300, deadline=None)
@@ -177,13 +227,13 @@ def test_step_by_step_is_as_from_scratch(
         before = pipeline.config
         told = pipeline.update(changes(batch))
         for one, leaves in batch:
-            there.pop(one.ref, None)
+            before_it = there.pop(one.ref, None)
             if not leaves:
-                there[one.ref] = one
+                there[one.ref] = lasting(before_it, one)
         scratch, found = compile_config(there.values(), daemon)
         assert pipeline.config == scratch
         assert files(pipeline.config) == files(scratch)
-        assert set(pipeline.diagnostics()) == set(found)
+        assert without_certificates(pipeline.diagnostics()) == without_certificates(found)
         assert covers(told, differing(before, pipeline.config))
         assert structure(before) == structure(pipeline.config)
 
