@@ -25,6 +25,7 @@ from haproxy_ingress.resources import (
     SlicePort,
     Tls,
 )
+from haproxy_ingress.selfsigned import self_signed
 from haproxy_ingress.sources import Change, Source
 from haproxy_ingress.sources.manifests import ManifestsSource, read_paths
 from haproxy_ingress.sources.memory import MemorySource
@@ -64,4 +65,5 @@ __all__ = [
     "expand",
     "parse",
     "read_paths",
+    "self_signed",
 ]

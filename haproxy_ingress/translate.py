@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from attrs import evolve, field, frozen
 
+from haproxy.errors import InvalidValue
 from haproxy.model import Certificate, Profile, lines
 from haproxy_ingress.annotations import read_annotations
 from haproxy_ingress.diagnostics import Diagnostic, Level, Ref, Why
@@ -60,10 +61,10 @@ class Settings:
     """What the daemon's options say about translation.
 
     default_backend: namespace, name and port of the Service for unmatched requests; the port is
-    empty for the Service's first one. https_port: 0 for none; it needs a default_certificate, for
-    server names that have none. public_https_port: what redirects name. nameservers:
-    ``ADDRESS:PORT``, empty for resolv.conf's. trusted_proxies: networks whose senders are
-    believed. proxy_protocol: every client speaks it.
+    empty for the Service's first one. https_port: 0 for none. default_certificate: for server names
+    that have none; see `haproxy_ingress.self_signed`. public_https_port: what redirects name.
+    nameservers: ``ADDRESS:PORT``, empty for resolv.conf's. trusted_proxies: networks whose senders
+    are believed. proxy_protocol: every client speaks it.
     """
 
     ingress_class: str = "haproxy"
@@ -80,6 +81,10 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
     runtime_socket: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.https_port and self.default_certificate is None:
+            raise InvalidValue("https_port", str(self.https_port), "0 without default_certificate")
 
 
 @frozen
