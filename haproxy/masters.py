@@ -23,7 +23,7 @@ from haproxy.errors import (
 )
 from haproxy.master import Processes, processes, verdict, wait_for
 from haproxy.protocol import encode, name_of
-from haproxy.runtime import DEADLINE_S, Deadline, ask, stream
+from haproxy.runtime import DEADLINE_S, Deadline, ask
 from haproxy.tables import info
 from haproxy.verdicts import judge, message
 
@@ -182,8 +182,9 @@ class WorkerClient(Client):
                 return reply
             time.sleep(min(_AGAIN_S, deadline.left_s))
 
-    def stream(self, command: str, deadline_s: float) -> Iterator[str]:
-        return stream(self.master.address, f"{self.target} {command}", deadline_s)
+    def stream(self, command: str, deadline_s: float) -> Iterator[str]:  # noqa: ARG002  Client's
+        """Raises `InvalidValue`: what a master passes on, it cuts off as soon as it is quiet."""
+        raise InvalidValue(name_of(command), "through the master", "a socket of the worker")
 
     def _line(self, command: str) -> str:
         """The bytes of a payload begin behind the target, which the master takes away."""

@@ -97,7 +97,7 @@ class Authorities:
             raise
 
     def delete(self, name: str) -> None:
-        """One that no configuration uses. What is gone already is done."""
+        """From memory; what uses it goes on with what it has. What is gone already is done."""
         tell(self._channel, f"del ssl {self.kind} {file_word(name)}")
 
     def _begin(self, name: str, pem: str) -> None:

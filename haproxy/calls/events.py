@@ -40,7 +40,7 @@ class Events:
         """Events as they come, for so many *seconds*, on a connection of their own.
 
         new_only: without those that are there already. Raises `CommandRejected` for a sink that
-        is none.
+        is none, `InvalidValue` through a master.
         """
         command = f"show events {name_word('sink', sink)} -w{' -n' if new_only else ''}"
         for line in self._channel.stream(command, seconds):

@@ -80,7 +80,12 @@ class Variables:
         return match[2]
 
     def set(self, name: str, value: str) -> None:
-        """Set it to a text. Every version takes that for an experiment and marks itself tainted."""
+        """Set it to a text. Every version takes that for an experiment and marks itself tainted.
+
+        Raises `InvalidValue` through a master, where leave to experiment does not last.
+        """
+        if self._channel.relayed:
+            raise InvalidValue("set var", "through the master", "a socket of the worker")
         text = text_word("value of a variable", value.replace("%", "%%"))
         command = f"set var {_variable(name)} fmt {text}"
         tell(self._channel, "experimental-mode on", command)
