@@ -20,6 +20,8 @@ from haproxy.errors import InvalidValue, Unsupported
 
 OLDEST = (2, 6)
 
+_ARGUMENT = re.compile(r"\([0-9A-Za-z]{1,10}\)$")  # as in set-proxy-v2-tlv-fmt(0xE1)
+
 Version = tuple[int, int]
 
 
@@ -161,7 +163,7 @@ class Capabilities:
 
         Raises `InvalidValue` when no version takes it, `Unsupported` when this one does not.
         """
-        keyword = SERVER_KEYWORDS.get(name)
+        keyword = SERVER_KEYWORDS.get(_ARGUMENT.sub("", name))
         if keyword is None:
             raise InvalidValue("keyword of a server", name, "those that `add server` takes")
         self._require(f"the keyword {name} of add server", keyword.span)

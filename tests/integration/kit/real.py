@@ -66,7 +66,13 @@ backend web from profile
 backend counts from profile
     stick-table type string size 1k expire 1h store gpc0,http_req_rate(10s)
 {more}"""
-HEALTHCHECK = "healthcheck hc1\n    type tcp-check\n"
+# What only 3.4 has; `ktls` is an experiment there.
+MORE_3_4 = """
+global
+    expose-experimental-directives
+healthcheck hc1
+    type tcp-check
+"""
 
 
 @frozen
@@ -121,7 +127,7 @@ def free_port() -> int:
 def write(folder: Path, port: int) -> None:
     """Everything that the configuration needs."""
     site = pair("a.test", "www.a.test")
-    more = HEALTHCHECK if version().version >= (3, 4) else ""
+    more = MORE_3_4 if version().version >= (3, 4) else ""
     (folder / "cfg").write_text(CONFIG.format(port=port, more=more))
     (folder / MAP).write_text("/a web\n/b two words\n")
     (folder / ACL).write_text("/x\n/y\n")
