@@ -45,6 +45,7 @@ from haproxy.words import (
     number_word,
     option_word,
     payloads,
+    row_lines,
     server_word,
     socket_word,
     value_text,
@@ -288,6 +289,6 @@ def _filled(certificate: Certificate) -> tuple[str, ...]:
 
 def _replace(op: ReplaceMap, version: int) -> tuple[str, ...]:
     name = map_word(op.map)
-    rows = (f"{key_text(key)} {value_text(row.value)}\n" for key, row in op.rows.items())
+    rows = row_lines({key: row.value for key, row in op.rows.items()})
     fill = (f"add map @{version} {name} <<\n{part}" for part in payloads(rows, PAYLOAD_BYTES))
     return (f"prepare map {name}", *fill, f"commit map @{version} {name}")

@@ -12,7 +12,7 @@ from haproxy.commands import lines
 from haproxy.errors import CommandRejected, HAProxyError, UnreadableReply
 from haproxy.ops import AddRow, DelRow, SetRow
 from haproxy.tables import MapRow, map_rows
-from haproxy.words import escaped, key_text, map_word, number_word, payloads, value_text
+from haproxy.words import escaped, key_text, map_word, number_word, payloads, row_lines
 
 _FILE = re.compile(
     r"(\d+) \((.*?)\) (.*?)(?: curr_ver=(\d+) next_ver=(\d+) entry_cnt=(\d+))", re.DOTALL
@@ -65,7 +65,7 @@ class Maps:
 
     def add_rows(self, name: str, rows: Mapping[str, str], version: int | None = None) -> None:
         """Append many, in payloads as large as HAProxy takes; to a prepared *version* too."""
-        texts = (f"{key_text(key)} {value_text(value)}\n" for key, value in rows.items())
+        texts = row_lines(rows)
         head = f"add map {_at(version)}{map_word(name)} <<\n"
         parts = payloads(texts, _PAYLOAD_BYTES - len(head.encode()))
         if commands := tuple(head + part for part in parts):
@@ -96,8 +96,7 @@ class Maps:
 
         When it fails, the old ones stay.
         """
-        for key, value in rows.items():  # before a version is made that nobody would fill
-            key_text(key), value_text(value)
+        row_lines(rows)  # before a version is made that nobody would fill
         version = self.prepare(name)
         try:
             self.add_rows(name, rows, version)

@@ -17,7 +17,7 @@ from haproxy.errors import (
     UnreadableReply,
     WorkerReplaced,
 )
-from haproxy.protocol import CAUTIOUS, encode
+from haproxy.protocol import CAUTIOUS, encode_all
 from haproxy.runtime.connection import Deadline, dial, stream
 from haproxy.runtime.session import Session
 from haproxy.tables import Info, info
@@ -124,8 +124,7 @@ class RuntimeClient(Client):
     def _limits(self, batch: tuple[str, ...]) -> Limits:
         """Which version it is matters only for what not every one takes."""
         try:
-            for command in batch:
-                encode(command)
+            encode_all(batch)
         except InvalidValue:
             return self.can.limits
         return CAUTIOUS

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haproxy.errors import InvalidValue, UnreadableReply
-from haproxy.protocol import COMMAND_BYTES, WINDOW_BYTES, Exchange, encode
+from haproxy.protocol import COMMAND_BYTES, WINDOW_BYTES, Exchange, encode, encode_all
 
 ADD_MAP = "add map f <<\nk v\nk2 v\n"
 COMMANDS = (
@@ -181,3 +181,31 @@ def test_a_refusal_does_not_show_values() -> None:
     with pytest.raises(InvalidValue) as caught:
         encode("set map users.map jane s3cret;x")
     assert "s3cret" not in str(caught.value)
+
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        ["show info", "prompt", "quit", "prompts", "wait 1s", "", " ", ADD_MAP, "a <<"]
+    ),
+    st.text(st.sampled_from("aZ0 ;<\\\n\x00\x7f#@é%[]"), max_size=8),
+    st.text("x", min_size=COMMAND_BYTES - 2, max_size=COMMAND_BYTES + 1),
+)
+
+
+def each(commands: tuple[str, ...]) -> tuple[bytes, list[int]] | None:
+    """As one by one; None when one cannot be sent."""
+    try:
+        encoded = [encode(command) for command in commands]
+    except InvalidValue:
+        return None
+    return b"".join(encoded), list(map(len, encoded))
+
+
+@given(st.lists(TEXTS, max_size=4).map(tuple))
+def test_many_are_encoded_as_each_is(commands: tuple[str, ...]) -> None:
+    expected = each(commands)
+    if expected is None:
+        with pytest.raises(InvalidValue):
+            encode_all(commands)
+    else:
+        assert encode_all(commands) == expected
