@@ -397,11 +397,11 @@ def test_another_pid_is_refused_the_same_way(sides: Both) -> None:
 @given(configs(), st.data())
 def test_a_plan_does_the_same(config: Config, data: st.DataObject) -> None:
     front = Frontend("front", (Bind("127.0.0.1", free_port()),), lines(LOOK_UP), "fixed")
-    config = evolve(resolved(config, Config()), frontends=(front,))
-    with both(config) as sides:
+    plain = evolve(resolved(config, Config()), frontends=(front,), certificates={}, crt_lists={})
+    with both(plain) as sides:
         running = sides.config
         desired = evolve(data.draw(changes_of(running, CAN)), process=running.process)
-        desired = evolve(desired, frontends=running.frontends)
+        desired = evolve(desired, frontends=running.frontends, certificates={}, crt_lists={})
         found = plan(running, desired, CAN)
         assert not found.reload
 
