@@ -30,7 +30,7 @@ from haproxy.errors import (
 )
 from haproxy.protocol import name_of
 from haproxy.tables import Info, MapRow, ServerState, info
-from haproxy.verdicts import judge
+from haproxy.verdicts import judge, message
 from haproxy.words import name_word, server_word
 
 
@@ -140,7 +140,7 @@ class Client(ABC):
     def echo(self, text: str) -> str:
         """*text* itself (3.1)."""
         self.can.require(Feature.ECHO)
-        return self.run((f"echo {name_word('text', text)}",))[0]
+        return message(self.run((f"echo {name_word('text', text)}",))[0])
 
     def wait(
         self, seconds: float, *, server: tuple[str, str] | None = None, backend: str = ""
@@ -156,7 +156,7 @@ class Client(ABC):
         command = f"wait {max(1, round(seconds * 1000))}ms"
         command += f" srv-removable {server_word(*server)}" if server else ""
         command += f" be-removable {name_word('backend', backend)}" if backend else ""
-        reply = self.execute((command,), seconds + 5)[0]
+        reply = message(self.execute((command,), seconds + 5)[0])
         over = reply.startswith("Wait delay expired")
         if not over and judge(command, reply) != "done":
             raise CommandRejected(command, reply)

@@ -146,7 +146,7 @@ def test_a_keyword_that_takes_a_value_gets_one(client: RuntimeClient) -> None:
 
 def add_map(size_bytes: int) -> str:
     """A command whose bytes on the wire are so many, the line that ends it included."""
-    head, rows = f"add map {MAP} <<\n", []
+    head, rows = f"add map {MAP} <<\n", list[str]()
     left = size_bytes - len(head) - 1
     while left > 200:
         rows.append(f"/{len(rows):06} " + "v" * 91 + "\n")
