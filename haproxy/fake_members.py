@@ -33,6 +33,7 @@ _COLUMNS = """
 """.split()
 _ADMIN = {State.READY: 0, State.DRAIN: 8, State.MAINT: 1}
 _DISABLED = 4
+_NO_MODE = "does not explicitly defines it"
 _BY = " by 'stats socket command'"
 
 
@@ -205,11 +206,14 @@ def _(worker: Worker, words: list[str], _: str) -> str:
 def _(worker: Worker, words: list[str], _: str) -> str:
     haproxy = worker.haproxy
     match words:
-        case [name, "from", profile, *_]:
+        case [name, "from", profile, *others]:
             text = haproxy.published.get(CONFIG_FILE, b"").decode()
-            known = {*haproxy.config.profiles, *re.findall(r"(?m)^defaults (\S+)", text)}
-            if name not in haproxy.config.backends and profile not in known:
+            section = re.search(rf"(?m)^defaults {re.escape(profile)}\n((?:[ \t].*\n)*)", text)
+            new = name not in haproxy.config.backends
+            if new and not section and profile not in haproxy.config.profiles:
                 return f"Cannot find default proxy '{profile}'."
+            if new and section and "mode " not in section[1] and "mode" not in others:
+                return f"Mode is required as '{profile}' default proxy {_NO_MODE}."
             reply = worker.do(AddBackend(name, profile))
             if not reply:
                 worker.unpublished.add(name)

@@ -297,6 +297,9 @@ def _(worker: Worker, words: list[str], _: str) -> str:
         for one in crt_list.served.values()
         if one.certificate == certificate
     }
+    lines_of = [1] * (crt_list.default == certificate) + list(numbered)
+    if len(lines_of) > 1 and not line:
+        return _several(certificate, lines_of)
     matching = {n: one for n, one in numbered.items() if line in {"", str(n)}}
     if numbered and not matching:
         lines = ", ".join(map(str, numbered))
@@ -305,15 +308,15 @@ def _(worker: Worker, words: list[str], _: str) -> str:
     return _delete(worker, crt_list, certificate, matching)
 
 
+def _several(certificate: str, numbers: list[int]) -> str:
+    several = f"Can't delete the entry: found the certificate '{certificate}' in several entries"
+    lines = ", ".join(map(str, numbers))
+    return f"{several}, please specify a line number {_COLONS} ({lines})!"
+
+
 def _delete(
     worker: Worker, crt_list: CrtList, certificate: str, matching: dict[int, Served]
 ) -> str:
-    if len(matching) > 1:
-        lines = ", ".join(map(str, matching))
-        several = (
-            f"Can't delete the entry: found the certificate '{certificate}' in several entries"
-        )
-        return f"{several}, please specify a line number {_COLONS} ({lines})!"
     for number, served in matching.items():
         del worker.numbers[crt_list.name][served.key]
         worker.numbers[crt_list.name][f"gone {number}"] = number
