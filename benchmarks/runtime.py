@@ -240,6 +240,8 @@ def main() -> None:
     with serving() as folder:
         with RuntimeClient(str(folder / "s")) as client:
             print(f"HAProxy {client.info().version}, median of {options.rounds} rounds")
+        if not haproxyadmin(str(folder / "s")):
+            print("haproxyadmin is not installed: pip install '.[benchmark]'")
         print("\n| work | way | commands/s | of the bare loop |\n|---|---|---:|---:|")
         commands(folder, options.commands, options.rounds)
         print("\n| work | way | time | times the bare loop |\n|---|---|---:|---:|")
