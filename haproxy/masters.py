@@ -86,7 +86,7 @@ class MasterClient:
 
     def worker(self, pid: int | None = None) -> WorkerClient:
         """The worker that serves, or the one with that *pid*, which may be an old one."""
-        return WorkerClient(self, "@1" if pid is None else f"@!{pid}")
+        return WorkerClient(self, pid)
 
     def reload(self, deadline_s: float = RELOAD_S) -> Reload:
         """Load the configuration again, and wait until it is known what became of it.
@@ -128,12 +128,12 @@ class MasterClient:
 class WorkerClient(Client):
     """Typed calls to a worker through its master; a connection for every command.
 
-    target: ``@1`` for the one that serves, ``@!PID`` for any. Slower than the worker's own
-    socket, and nothing can be waited for in HAProxy.
+    pid: which one; None for the one that serves. Slower than the worker's own socket, and nothing
+    can be waited for in HAProxy.
     """
 
     master: MasterClient
-    target: str
+    pid: int | None = None
     _can: Capabilities | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Self:
@@ -159,11 +159,12 @@ class WorkerClient(Client):
         """
         batch = tuple(commands)
         lines = [self._line(command) for command in batch]
+        target = self._target()
         span_s = self.master.deadline_s if deadline_s is None else deadline_s
         deadline, replies = Deadline.after(span_s), list[str]()
         for command, line in zip(batch, lines, strict=True):
             try:
-                replies.append(self._reply(name_of(command), line, deadline))
+                replies.append(self._reply(name_of(command), f"{target} {line}", deadline))
             except (DeadlineExceeded, Interrupted) as error:
                 error.command, error.answered = name_of(command), len(replies)
                 error.replies = tuple(replies)
@@ -186,6 +187,14 @@ class WorkerClient(Client):
         """Raises `InvalidValue`: what a master passes on, it cuts off as soon as it is quiet."""
         raise InvalidValue(name_of(command), "through the master", "a socket of the worker")
 
+    def _target(self) -> str:
+        """Since 3.0 one of a hundred commands to a pid that is none is never answered."""
+        if self.pid is None:
+            return "@1"
+        if self.pid not in self.master.processes().all_workers:
+            raise Unreachable(self.master.address, f"no worker {self.pid}")
+        return f"@!{self.pid}"
+
     def _line(self, command: str) -> str:
         """The bytes of a payload begin behind the target, which the master takes away."""
         try:
@@ -197,7 +206,7 @@ class WorkerClient(Client):
     def _reply(self, name: str, line: str, deadline: Deadline) -> str:
         if not deadline.left_s:
             raise deadline.exceeded(name)
-        answer = ask(self.master.address, f"{self.target} {line}", deadline.left_s)
+        answer = ask(self.master.address, line, deadline.left_s)
         if message(answer).startswith(_NO_WORKER):
             raise Unreachable(self.master.address, answer.strip())
         if not answer.endswith("\n"):
