@@ -51,7 +51,7 @@ from haproxy.words import (
     value_text,
 )
 
-PAYLOAD_BYTES = 8_000  # with its command well below HAProxy's buffer of 16384
+PAYLOAD_BYTES = 15_000  # with its command, and some digits, below what every version takes
 
 _TRANSACTION = re.compile(r"updated for certificate (\S+)!|transaction is about '([^']+)'")
 _VERSION = re.compile(r"New version created: (\d+)")
@@ -118,7 +118,8 @@ def dialogue(op: Op) -> Generator[str, str, Result]:
             yield from _cleanup(op, sent, commands)
             return Result(op, status, reply)
         if isinstance(op, ReplaceMap) and sent == 0:
-            commands = lines(op, int(_version(reply)))
+            version = f" @{int(_version(reply))} "
+            commands = tuple(command.replace(" @0 ", version, 1) for command in commands)
         sent += 1
     return Result(op, "done", reply)
 
@@ -290,5 +291,6 @@ def _filled(certificate: Certificate) -> tuple[str, ...]:
 def _replace(op: ReplaceMap, version: int) -> tuple[str, ...]:
     name = map_word(op.map)
     rows = row_lines({key: row.value for key, row in op.rows.items()})
-    fill = (f"add map @{version} {name} <<\n{part}" for part in payloads(rows, PAYLOAD_BYTES))
+    head = f"add map @{version} {name} <<\n"
+    fill = (head + part for part in payloads(rows, PAYLOAD_BYTES - len(head.encode())))
     return (f"prepare map {name}", *fill, f"commit map @{version} {name}")

@@ -30,7 +30,7 @@ _PAYLOAD_PROMPTS = re.compile(r"(?:\+ )+")
 _PLAIN = re.compile(r"(?:(?!prompt|quit)[a-z][ -:=-\[\]-~]*+\n)*+")
 _UNESCAPED_SEMICOLON = re.compile(r"(?<!\\)(?:\\\\)*;")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_PAYLOAD_CONTROL = re.compile(r"[\x00\r]")  # HAProxy takes a line of only \r for an empty one
+_PAYLOAD_CONTROL = "\0\r"  # HAProxy takes a line of only \r for an empty one
 _PAYLOAD = " <<"
 _PATTERN = "%END%"
 
@@ -71,14 +71,14 @@ def _shown(line: str) -> str:
 
 
 def _has_empty_line(payload: str) -> bool:
-    return "\n\n" in "\n" + payload
+    return payload.startswith("\n") or "\n\n" in payload
 
 
 def _is_payload(line: str, payload: str, limits: Limits) -> bool:
     ends = f"\n{_PATTERN}\n" not in "\n" + payload if limits.end_pattern else True
     whole = line.endswith(_PAYLOAD) and payload.endswith("\n") and bool(payload.strip("\n"))
     empty = _has_empty_line(payload) and not limits.end_pattern
-    return whole and ends and not empty and not _PAYLOAD_CONTROL.search(payload)
+    return whole and ends and not empty and not any(char in payload for char in _PAYLOAD_CONTROL)
 
 
 def _checked(command: str, line: str, limit_bytes: int) -> bytes:

@@ -6,8 +6,10 @@ Source: management.txt, "Unix Socket commands"; tried on 2.6.12, 3.0.11, 3.2.26 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import accumulate
 
 from haproxy.errors import InvalidValue
 
@@ -128,14 +130,10 @@ def payloads(lines: Iterable[str], limit_bytes: int) -> Iterator[str]:
 
     A line that is longer goes alone.
     """
-    chunk: list[str] = []
-    size = 0
-    for line in lines:
-        length = len(line) if line.isascii() else len(line.encode())
-        if size + length > limit_bytes and chunk:
-            yield "".join(chunk)
-            chunk, size = [], 0
-        chunk.append(line)
-        size += length
-    if chunk:
-        yield "".join(chunk)
+    rows = tuple(lines)
+    sizes = [len(row) if row.isascii() else len(row.encode()) for row in rows]
+    ends, begin, before = list(accumulate(sizes)), 0, 0
+    while begin < len(rows):
+        stop = max(begin + 1, bisect_right(ends, before + limit_bytes, begin))
+        yield "".join(rows[begin:stop])
+        begin, before = stop, ends[stop - 1]

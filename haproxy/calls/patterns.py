@@ -65,7 +65,9 @@ class Maps:
 
     def add_rows(self, name: str, rows: Mapping[str, str], version: int | None = None) -> None:
         """Append many, in payloads as large as HAProxy takes; to a prepared *version* too."""
-        texts = row_lines(rows)
+        self._fill(name, row_lines(rows), version)
+
+    def _fill(self, name: str, texts: list[str], version: int | None) -> None:
         head = f"add map {_at(version)}{map_word(name)} <<\n"
         parts = payloads(texts, _PAYLOAD_BYTES - len(head.encode()))
         if commands := tuple(head + part for part in parts):
@@ -96,10 +98,10 @@ class Maps:
 
         When it fails, the old ones stay.
         """
-        row_lines(rows)  # before a version is made that nobody would fill
+        texts = row_lines(rows)  # before a version is made that nobody would fill
         version = self.prepare(name)
         try:
-            self.add_rows(name, rows, version)
+            self._fill(name, texts, version)
             self.commit(name, version)
         except HAProxyError:
             _forget(self._channel, f"clear map {_at(version)}{map_word(name)}")

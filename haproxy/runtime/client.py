@@ -17,7 +17,7 @@ from haproxy.errors import (
     UnreadableReply,
     WorkerReplaced,
 )
-from haproxy.protocol import CAUTIOUS, encode_all
+from haproxy.protocol import CAUTIOUS, COMMAND_BYTES, encode_all
 from haproxy.runtime.connection import Deadline, dial, stream
 from haproxy.runtime.session import Session
 from haproxy.tables import Info, info
@@ -123,6 +123,10 @@ class RuntimeClient(Client):
 
     def _limits(self, batch: tuple[str, ...]) -> Limits:
         """Which version it is matters only for what not every one takes."""
+        text = "\0".join(batch)
+        longest = max(map(len, batch), default=0)
+        if text.isascii() and "\n\n" not in text and longest < COMMAND_BYTES:
+            return CAUTIOUS
         try:
             encode_all(batch)
         except InvalidValue:
