@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from haproxy.capabilities import Capabilities
-from haproxy.errors import InvalidValue
+from haproxy.capabilities import Capabilities, Feature, Limits
+from haproxy.errors import InvalidValue, Unsupported
+from haproxy.protocol import CAUTIOUS
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,49 @@ def test_what_a_line_can_do(version: str, reload_verdict: bool, dynamic_backends
     can = Capabilities.of(version)
     assert can.reload_verdict is reload_verdict
     assert can.dynamic_backends is dynamic_backends
+
+
+def test_what_is_lacking_is_named_with_who_has_it() -> None:
+    can = Capabilities.of("2.6.12")
+    with pytest.raises(Unsupported) as caught:
+        can.require(Feature.DYNAMIC_BACKENDS)
+    assert (caught.value.what, caught.value.version, caught.value.has) == (
+        "add backend",
+        "2.6",
+        "3.4",
+    )
+    assert not caught.value.transient
+    Capabilities.of("3.4").require(Feature.DYNAMIC_BACKENDS)
+
+
+def test_what_was_lost_on_the_way_is_named_with_who_had_it() -> None:
+    Capabilities.of("3.2").require(Feature.CHECK_ADDRESS)
+    with pytest.raises(Unsupported, match=r"HAProxy 3\.4 lacks it; 2\.6 up to before 3\.4 has it"):
+        Capabilities.of("3.4").require(Feature.CHECK_ADDRESS)
+
+
+@pytest.mark.parametrize("feature", Feature)
+def test_every_feature_is_somewhere_and_has_a_name(feature: Feature) -> None:
+    assert any(Capabilities(version).has(feature) for version in ((2, 6), (3, 2), (3, 4)))
+    assert feature.what
+    assert str(feature.span)
+
+
+def test_keywords_of_servers() -> None:
+    can = Capabilities.of("2.6")
+    assert can.require_keyword("inter").valued
+    assert not can.require_keyword("check").valued
+    assert Capabilities.of("3.0").require_keyword("set-proxy-v2-tlv-fmt(0xE1)").valued
+    for name in ("resolvers", "init-addr", "enabled", "usesrc", "check(1)x", "", "id"):
+        with pytest.raises(InvalidValue):
+            can.require_keyword(name)
+    with pytest.raises(Unsupported, match="the keyword cookie of add server"):
+        can.require_keyword("cookie")
+
+
+def test_limits_grow_with_the_versions() -> None:
+    assert Limits() == CAUTIOUS
+    for version in ((2, 6), (3, 0), (3, 2), (3, 4)):
+        limits = Capabilities(version).limits
+        assert CAUTIOUS.line_bytes <= limits.line_bytes < 16_384
+        assert CAUTIOUS.payload_bytes <= limits.payload_bytes < 65_500
