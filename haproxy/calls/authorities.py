@@ -88,7 +88,7 @@ class Authorities:
         tell(self._channel, f"abort ssl {self.kind} {file_word(name)}")
 
     def replace(self, name: str, pem: str) -> None:
-        """`set` and `commit`. When it fails, the old content stays."""
+        """`set` and `commit`. When HAProxy refuses, the old content stays."""
         self.set(name, pem)
         try:
             self.commit(name)

@@ -93,7 +93,10 @@ class Certificates:
         tell(self._channel, f"abort ssl cert {file_word(name)}")
 
     def replace(self, name: str, pem: str) -> None:
-        """`set` and `commit`. When it fails, the old one stays and no transaction is open."""
+        """`set` and `commit`. When HAProxy refuses, the old one stays and no transaction is open.
+
+        When the connection breaks in between, one may be: `abort` gives it up.
+        """
         self.set(name, pem)
         try:
             self.commit(name)

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from haproxy.calls.channel import Channel, ask, tell
 from haproxy.commands import lines
-from haproxy.errors import CommandRejected, HAProxyError, UnreadableReply
+from haproxy.errors import BatchFailed, CommandRejected, HAProxyError, UnreadableReply
 from haproxy.ops import AddRow, DelRow, SetRow
 from haproxy.tables import MapRow, map_rows
 from haproxy.words import escaped, key_text, map_word, number_word, payloads, row_lines
@@ -103,7 +103,7 @@ class Maps:
         try:
             self._fill(name, texts, version)
             self.commit(name, version)
-        except HAProxyError:
+        except (CommandRejected, BatchFailed):
             _forget(self._channel, f"clear map {_at(version)}{map_word(name)}")
             raise
 
@@ -164,7 +164,7 @@ class Acls:
         try:
             self.add_patterns(name, wanted, version)
             self.commit(name, version)
-        except HAProxyError:
+        except (CommandRejected, BatchFailed):
             _forget(self._channel, f"clear acl {_at(version)}{map_word(name)}")
             raise
 

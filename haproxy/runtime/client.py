@@ -33,9 +33,10 @@ _AGAIN_S = 0.005
 class RuntimeClient(Client):
     """A session with the worker that listens at a socket, and typed calls over it.
 
-    address: path of a unix socket, or ``tcp:HOST:PORT``. deadline_s: how long a call may take,
-    dialling included, unless it is told otherwise. patience_s: how long any one command of a
-    batch may take; without it only the batch is bounded.
+    address: path of a unix socket, or ``tcp:HOST:PORT``. deadline_s: how long a batch may take,
+    dialling included, unless it is told otherwise; calls that need several batches, one after the
+    other, such as `maps.replace`, may take it several times. patience_s: how long any one command
+    of a batch may take; without it only the batch is bounded.
 
     The connection is made with the first call. HAProxy closes one that was idle for ``stats
     timeout`` (10 s by default), and an old worker's goes with that worker; the next call dials
@@ -91,7 +92,8 @@ class RuntimeClient(Client):
         new. Where it was stopping before, nothing counts of what it did: another is dialled.
 
         Raises `WorkerReplaced` when it stops in the middle: nothing of the batch is known to be in
-        effect.
+        effect. In the moment before, when the next worker has read its files and the old one does
+        not know yet, what is done is lost unnoticed: who must know reads back after a reload.
         """
         batch = tuple(commands)
         deadline, limits = self._deadline(deadline_s), self._limits(batch)

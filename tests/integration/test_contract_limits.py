@@ -207,3 +207,13 @@ def test_the_line_in_between_has_what_its_documentation_says() -> None:
     assert Capabilities((3, 4)).limits == Limits(16_000, 65_000, end_pattern=True)
     assert not Capabilities((2, 8)).has(Feature.WAIT)
     assert not Capabilities((3, 5)).has(Feature.CHECK_ADDRESS)
+
+
+def test_haproxy_lists_the_keywords_of_the_table(client: RuntimeClient) -> None:
+    """Since 3.2 it does; `id` and `weight` are arguments, `usesrc` is a part of `source`."""
+    head, *listed = client.execute(["add server help"])[0].split("\n")
+    if HERE.version < (3, 2):
+        assert head.startswith("Require 'backend/server'")
+        return
+    known = {name for name, one in SERVER_KEYWORDS.items() if HERE.version in one.span}
+    assert set(listed) - {"id", "weight", "usesrc"} == known
