@@ -24,16 +24,12 @@ from haproxy.files import Layout, StateDirectory
 from haproxy.local import Binary, LocalProcess
 from haproxy.master import Master
 from haproxy.runtime import Deadline, ask
+from tests.integration.kit.net import free_port
 
 pytestmark = pytest.mark.integration
 
 HAPROXY = os.environ.get("HAPROXY", "haproxy")
 SOON_S = 10.0
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -43,6 +43,7 @@ from haproxy.ops import (
 )
 from haproxy.runtime import RuntimeClient, ask
 from haproxy.tables import MapRow, ServerState
+from tests.integration.kit.net import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -145,13 +146,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             yield haproxy
         finally:
             run.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

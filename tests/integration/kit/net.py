@@ -14,10 +14,13 @@ from attrs import frozen
 DEADLINE_S = 10.0
 
 
+# Below the range that outgoing connections are given.
+_PORTS = iter(random.sample(range(15_000, 30_000), 15_000))
+
+
 def free_port() -> int:
-    """A port nobody listens on, below the range that outgoing connections are given."""
-    while True:
-        port = random.randint(15_000, 30_000)
+    """A port nobody listens on, and that nobody else was given: who asked may not listen yet."""
+    for port in _PORTS:
         with socket.socket() as probe, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             try:
                 probe.bind(("0.0.0.0", port))
@@ -25,6 +28,7 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+    raise AssertionError("every port is in use")
 
 
 @frozen

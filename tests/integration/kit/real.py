@@ -7,7 +7,6 @@ to it, or to a double of it, uses the same ones.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from haproxy.errors import DeadlineExceeded, Interrupted, Unreachable, Unreadabl
 from haproxy.masters import MasterClient
 from haproxy.runtime import RuntimeClient
 from tests.integration.kit.certs import pair
+from tests.integration.kit.net import free_port
 
 HAPROXY = os.environ.get("HAPROXY", "haproxy")
 MAP, ACL, CRT_LIST, CERTIFICATE, CA = "hosts.map", "deny.acl", "certs.list", "site.pem", "ca.pem"
@@ -115,13 +115,6 @@ def version() -> Capabilities:
     """What the binary is."""
     said = subprocess.run([HAPROXY, "-v"], capture_output=True, text=True, check=True).stdout
     return Capabilities.of(said.split("version ")[1])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write(folder: Path, port: int) -> None:
